@@ -1,0 +1,1 @@
+"""Carries out a plan: instant actions in order, jobs through the lane."""

@@ -1,0 +1,1 @@
+"""Commands, exit codes, rendering, progress: the only place that prints."""

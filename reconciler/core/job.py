@@ -1,0 +1,157 @@
+"""Jobs: the long half of the work, one per digest, durable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from reconciler.core.desired import Transfer
+from reconciler.core.digest import Digest
+from reconciler.core.source import Source
+
+
+class JobKind(StrEnum):
+    """What a job does with its digest."""
+
+    FETCH = "fetch"
+    """Bring the bytes from a source, verify, publish."""
+    ADOPT = "adopt-hash"
+    """Re-hash bytes that lie in the store without proof (no row, or in quarantine), then own them."""
+    VERIFY = "verify"
+    """Re-hash an owned blob; a corrupt one is moved to `corrupt/`."""
+
+
+class JobState(StrEnum):
+    """Where a job stands; `TRANSITIONS` says what may follow."""
+
+    QUEUED = "queued"
+    ADMITTED = "admitted"
+    DOWNLOADING = "downloading"
+    WAITING = "waiting"
+    VERIFYING = "verifying"
+    COMPLETE = "complete"
+    ERROR = "error"
+    CANCELED = "canceled"
+    PAUSED = "paused"
+
+
+TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.ADMITTED, JobState.CANCELED, JobState.PAUSED, JobState.COMPLETE}),
+    JobState.ADMITTED: frozenset(
+        {
+            JobState.DOWNLOADING,
+            JobState.VERIFYING,
+            JobState.COMPLETE,
+            JobState.WAITING,
+            JobState.ERROR,
+            JobState.CANCELED,
+            JobState.PAUSED,
+        }
+    ),
+    JobState.DOWNLOADING: frozenset(
+        {
+            JobState.VERIFYING,
+            JobState.WAITING,
+            JobState.ERROR,
+            JobState.CANCELED,
+            JobState.PAUSED,
+        }
+    ),
+    JobState.VERIFYING: frozenset(
+        {JobState.COMPLETE, JobState.DOWNLOADING, JobState.WAITING, JobState.ERROR, JobState.CANCELED}
+    ),
+    JobState.WAITING: frozenset({JobState.QUEUED, JobState.CANCELED, JobState.PAUSED}),
+    JobState.PAUSED: frozenset({JobState.QUEUED, JobState.CANCELED}),
+    JobState.ERROR: frozenset({JobState.QUEUED}),
+    JobState.COMPLETE: frozenset(),
+    JobState.CANCELED: frozenset({JobState.QUEUED}),
+}
+
+
+class Status(StrEnum):
+    """What a `models.download.progress` event reports."""
+
+    STARTED = "started"
+    QUEUED = "queued"
+    ADMITTED = "admitted"
+    DOWNLOADING = "downloading"
+    RESUMED = "resumed"
+    DEGRADED = "degraded"
+    WAITING = "waiting"
+    VERIFYING = "verifying"
+    COMPLETE = "complete"
+    CANCEL_REQUESTED = "cancel-requested"
+    CANCELED = "canceled"
+    NO_ACTIVE_JOB = "no-active-job"
+    PAUSED = "paused"
+    ERROR = "error"
+
+
+class Code(StrEnum):
+    """Why a job or an action is where it is; shared by code, docs, schema and tests."""
+
+    CACHED = "cached"
+    RESUMED = "resumed"
+    SOFT_BUDGET = "soft-budget"
+    HARD_BUDGET = "hard-budget"
+    IDLE_TIMEOUT = "idle-timeout"
+    CONNECT = "connect"
+    REQUEST_TIMEOUT = "request-timeout"
+    HTTP = "http"
+    REDIRECT_REFUSED = "redirect-refused"
+    EGRESS_DENIED = "egress-denied"
+    SIZE_LIMIT = "size-limit"
+    QUOTA_EXCEEDED = "quota-exceeded"
+    DISK_INSUFFICIENT = "disk-insufficient"
+    IO = "io"
+    SHA256_MISMATCH = "sha256-mismatch"
+    SIZE_MISMATCH = "size-mismatch"
+    UPSTREAM_CHANGED = "upstream-changed"
+    RESUME_CONTENT_RANGE = "resume-content-range"
+    RESUME_HTTP_STATUS = "resume-http-status"
+    PREFLIGHT_HTTP = "preflight-http"
+    UNPINNED = "unpinned"
+    GATED = "gated"
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not-found"
+    ADMISSION_DENIED = "admission-denied"
+    STORE_MISSING = "store-missing"
+    CANCELED = "canceled"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """A job that is wanted now. Equal specs are the same job; a changed one replaces it."""
+
+    kind: JobKind
+    digest: Digest
+    owners: tuple[str, ...]
+    """References of all objects that want the digest; the first is the primary, the rest follow."""
+    size_bytes: int | None = None
+    sources: tuple[Source, ...] = ()
+    transfer: Transfer = Transfer()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The durable record of a job that has not ended well: it is dropped when it completes."""
+
+    digest: Digest
+    kind: JobKind
+    state: JobState
+    attempts: int
+    updated_at: datetime
+    code: Code | None = None
+    message: str = ""
+    next_attempt_at: datetime | None = None
+    server_asked: bool = False
+    """Whether `next_attempt_at` is what the origin asked for (Retry-After), not our own back-off."""
+    corr_id: str = ""
+
+
+def job_transition_allowed(old: JobState | None, new: JobState) -> bool:
+    """Whether a job may go from `old` (None: there was no job) to `new`."""
+    return new is JobState.QUEUED if old is None else new in TRANSITIONS[old]

@@ -1,0 +1,1 @@
+"""YAML text becomes a DesiredState, or diagnostics with positions."""

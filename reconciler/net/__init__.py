@@ -1,0 +1,1 @@
+"""The only HTTP exit of the program: client, egress at connect time, redaction."""

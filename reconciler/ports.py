@@ -1,0 +1,391 @@
+"""Ports: what the pure middle and the edges expect of each other. One contract suite per port.
+
+Every method is synchronous and may be called from any thread unless its docstring says otherwise.
+Foreign errors never cross a port: implementations raise `ReconcilerError` and its kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from reconciler.core.change import ChangeSet
+from reconciler.core.digest import Digest
+from reconciler.core.directive import Directive
+from reconciler.core.entry import Entry, FileSet
+from reconciler.core.event import Event, EventId
+from reconciler.core.history import HistoryRow, LedgerRow
+from reconciler.core.job import Job, JobSpec
+from reconciler.core.observed import BlobRow, Place
+from reconciler.core.slot import SlotRecord
+from reconciler.core.status import Condition
+
+
+class Clock(Protocol):
+    """Time, so that tests can own it."""
+
+    def now(self) -> datetime:
+        """The current instant, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+
+class Wake(Protocol):
+    """Something that can be told, from any thread, that there is news."""
+
+    def __call__(self) -> None:
+        """Wake the loop; many calls before it looks count as one."""
+        ...
+
+
+# ---- blobs -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStat:
+    """A file of the store as the file system sees it."""
+
+    size_bytes: int
+    dev: int
+    inode: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartMeta:
+    """`.part.meta` v1: how far a partial download is durable and which upstream bytes it is of."""
+
+    sources: tuple[tuple[str, str | None], ...]
+    """(URL without userinfo, query and fragment; validator: strong ETag, else Last-Modified)."""
+    size_bytes: int | None
+    segments: tuple[tuple[int, int], ...] = ()
+    """(start, durable end) per segment; empty: one stream, durable to the file's length."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartStat:
+    """A partial download on disk."""
+
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreScan:
+    """Names and sizes of everything in the store that could be ours; foreign names are left out."""
+
+    blobs: Mapping[Digest, BlobStat]
+    quarantined: Mapping[Digest, BlobStat]
+    parts: Mapping[Digest, PartStat]
+    generations: frozenset[Digest]
+    unreadable: tuple[str, ...]
+    """What could not be listed, with the reason."""
+
+
+class Part(Protocol):
+    """A partial download that is open for writing. Used by one thread."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it holds."""
+        ...
+
+    def meta(self) -> PartMeta | None:
+        """Its meta, None if there is none or it is unreadable (then: start from byte 0)."""
+        ...
+
+    def put_meta(self, meta: PartMeta) -> None:
+        """Atomically replace the meta."""
+        ...
+
+    def hash_prefix(self, update: Callable[[memoryview], object], check: Callable[[], None]) -> None:
+        """Feed everything it holds to `update`, calling `check` (which may raise) at least every MiB."""
+        ...
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append `data`."""
+        ...
+
+    def truncate(self) -> None:
+        """Start again from byte 0; the meta is removed first."""
+        ...
+
+    def publish(self) -> BlobStat:
+        """fsync, rename into `by-hash`, fsync the folders, remove the meta. Verify before calling."""
+        ...
+
+    def discard(self) -> None:
+        """Remove part and meta."""
+        ...
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Content-addressed blobs on one file system. Writers hold the writer lock; reading needs none.
+
+    Every operation may run twice: moving what is already moved or removing what is gone succeeds.
+    Raises StoreMissingError when the folder is not the store it was opened as, TransientError
+    (reason `DiskInsufficient` for ENOSPC/EDQUOT, `StorageOperationFailed` otherwise) for the rest.
+    """
+
+    def store_id(self) -> str | None:
+        """The id in `store.json`; None if there is no store here. Raises StalledError on a newer format."""
+        ...
+
+    def initialise(self, store_id: str) -> None:
+        """Create folders and, last, `store.json`; an existing store with the same id is left as it is."""
+        ...
+
+    def scan(self) -> StoreScan:
+        """A consistent enough look: names and sizes, no content. An absent store gives empty maps."""
+        ...
+
+    def disk_space(self) -> tuple[int, int]:
+        """(free, total) bytes of the file system, also before the folder exists."""
+        ...
+
+    def open_part(self, digest: Digest) -> AbstractContextManager[Part]:
+        """The digest's partial download, created if need be; leaving the context closes the file."""
+        ...
+
+    def remove_part(self, digest: Digest) -> None:
+        """Unlink part and meta."""
+        ...
+
+    def hash_blob(self, digest: Digest, place: Place, check: Callable[[int], None]) -> tuple[Digest, BlobStat]:
+        """Re-hash the bytes at `place`; `check` gets the bytes done so far, may raise, and is called
+        at least every MiB.
+        """
+        ...
+
+    def adopt_file(self, digest: Digest, path: str, *, hardlink: bool, check: Callable[[int], None]) -> BlobStat:
+        """Bring in a file of this machine: clone or copy into `tmp`, hash that inode, publish; or link.
+
+        Raises IntegrityError if the bytes are not `digest`, and leaves nothing behind then;
+        StalledError (reason `SourceMissing`) if the file can't be read, or (reason
+        `CannotHardlink`) if it is on another file system.
+        """
+        ...
+
+    def quarantine(self, digest: Digest) -> None:
+        """Rename from `by-hash` to `quarantine`."""
+        ...
+
+    def restore(self, digest: Digest) -> None:
+        """Rename from `quarantine` to `by-hash`. Re-hash before calling."""
+        ...
+
+    def reclaim(self, digest: Digest) -> None:
+        """Unlink from `quarantine`."""
+        ...
+
+    def set_aside(self, digest: Digest, place: Place) -> None:
+        """Rename corrupt bytes to `corrupt/`, under a name that is free there."""
+        ...
+
+    def unlink(self, digest: Digest) -> None:
+        """Unlink our name in `by-hash`: only for a changed hard link."""
+        ...
+
+    def write_generation(self, files: FileSet) -> None:
+        """The immutable folder of links exists, complete; an incomplete one is completed."""
+        ...
+
+    def generation_intact(self, files: FileSet) -> bool:
+        """Whether every link of the generation exists and points at its blob's name."""
+        ...
+
+    def remove_generation(self, files: FileSet) -> None:
+        """Remove the links that the registry knows and the folders that are empty then."""
+        ...
+
+    def generation_path(self, generation: Digest) -> PurePosixPath:
+        """The absolute path of a generation's folder: what views and slots link to."""
+        ...
+
+    def blob_path(self, digest: Digest) -> PurePosixPath:
+        """The absolute path of a blob's final name."""
+        ...
+
+
+class Views(Protocol):
+    """`views/<model>` links and `models/<name>.json` records. Only the pass writes."""
+
+    def links(self) -> Mapping[str, Digest | None]:
+        """On-disk name → the generation of this store it links to; None for anything else there."""
+        ...
+
+    def records(self) -> frozenset[str]:
+        """On-disk names (without `.json`) of the model records that exist."""
+        ...
+
+    def link(self, name: str, generation: Digest) -> None:
+        """`views/<disk name>` points at the generation; flipped by rename.
+
+        Raises StalledError (reason `PathOccupied`) when something not ours is in the way.
+        """
+        ...
+
+    def write_record(self, name: str, record: bytes) -> None:
+        """`models/<disk name>.json` holds `record`; replaced atomically."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Neither link nor record exists; anything else under the link's name stays."""
+        ...
+
+    def sync(self) -> None:
+        """Make all changes since the last call durable."""
+        ...
+
+
+class SlotRecords(Protocol):
+    """Slot records on disk. Only the pass writes."""
+
+    def load(self) -> tuple[Mapping[str, SlotRecord], tuple[str, ...]]:
+        """All records by slot name, and what could not be read (then nothing may be deleted)."""
+        ...
+
+    def save(self, record: SlotRecord) -> None:
+        """The record is durable, replaced atomically."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """There is no such record."""
+        ...
+
+
+class SlotDriver(Protocol):
+    """What makes a slot serve. Only the pass calls it."""
+
+    def serving(self) -> Mapping[str, Digest | None]:
+        """Slot name → the generation really served; None for something that is not ours."""
+        ...
+
+    def switch(self, name: str, generation: Digest) -> None:
+        """The slot serves the generation; atomic for readers; may run twice."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """The slot serves nothing."""
+        ...
+
+
+# ---- registry --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySnapshot:
+    """Everything the registry says at one generation."""
+
+    generation: int
+    blobs: Mapping[Digest, BlobRow]
+    entries: Mapping[str, Entry]
+    """By reference."""
+    generations: Mapping[Digest, FileSet]
+    jobs: Mapping[Digest, Job]
+    directives: tuple[Directive, ...]
+    conditions: tuple[Condition, ...]
+    """Sorted by object, then type."""
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a commit became."""
+
+    generation: int
+    event_ids: tuple[EventId, ...]
+
+
+class Registry(Protocol):
+    """The node's own index. No cursor, connection or open transaction ever leaves it.
+
+    Raises RegistryError (reason `RegistryCorrupt`, `RegistryNewer`, `RegistryUnusable`), and
+    TransientError (reason `DiskInsufficient`) when the disk is full.
+    """
+
+    def snapshot(self) -> RegistrySnapshot:
+        """One consistent look; an absent database is an empty one at generation 0."""
+        ...
+
+    def commit(self, changes: ChangeSet, expect_generation: int | None = None) -> Commit:
+        """All of `changes` is durable, or nothing. Creates the database at need.
+
+        With `expect_generation` raises TransientError (reason `GenerationChanged`) if another commit came first.
+        An empty ChangeSet changes nothing and does not create anything.
+        """
+        ...
+
+    def events(self, after: EventId | None, prefixes: tuple[str, ...], limit: int) -> tuple[Event, ...]:
+        """Up to `limit` events with an id above `after`, oldest first; empty `prefixes`: all topics.
+
+        An `after` of another epoch counts as None.
+        """
+        ...
+
+    def history(self, limit: int) -> tuple[HistoryRow, ...]:
+        """The newest `limit` rows, newest first."""
+        ...
+
+    def ledger(self, limit: int) -> tuple[LedgerRow, ...]:
+        """The newest `limit` rows, newest first."""
+        ...
+
+    def version(self) -> int:
+        """A number that differs after any process has committed; cheap enough to poll."""
+        ...
+
+    def close(self) -> None:
+        """Everything committed is in the main file; further calls raise RegistryError."""
+        ...
+
+
+# ---- transfers -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running job is; lives in memory only."""
+
+    spec: JobSpec
+    state: str
+    done_bytes: int
+    total_bytes: int | None
+    started_monotonic_s: float
+    source: str
+    """Redacted."""
+
+
+class Lane(Protocol):
+    """Runs jobs. `ensure` is called by the pass alone; nothing here ever waits for a transfer."""
+
+    def ensure(self, jobs: tuple[JobSpec, ...]) -> None:
+        """Exactly `jobs` are wanted: starts what is missing, replaces what changed, stops the rest."""
+        ...
+
+    def set_limits(self, *, max_permits: int, hard_cap: int, per_host: int) -> None:
+        """The limits for starts from now on; running jobs are never stopped by a smaller limit."""
+        ...
+
+    def progress(self) -> tuple[Progress, ...]:
+        """The running jobs, in the order they were wanted."""
+        ...
+
+    def active(self) -> frozenset[Digest]:
+        """Digests of jobs that run or will start without any outside help; waiting ones are not."""
+        ...
+
+    def stop(self, timeout_s: float) -> bool:
+        """Cancel everything, keep partials; whether all jobs stood still within the time."""
+        ...

@@ -1,0 +1,1 @@
+"""Slot records and the drivers that make a slot serve."""
