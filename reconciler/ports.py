@@ -16,6 +16,7 @@ from typing import Protocol
 from reconciler.core.change import ChangeSet
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive
+from reconciler.core.egress import EgressPolicy
 from reconciler.core.entry import Entry, FileSet
 from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
@@ -163,9 +164,7 @@ class BlobStore(Protocol):
         ...
 
     def hash_blob(self, digest: Digest, place: Place, check: Callable[[int], None]) -> tuple[Digest, BlobStat]:
-        """Re-hash the bytes at `place`; `check` gets the bytes done so far, may raise, and is called
-        at least every MiB.
-        """
+        """Re-hash the bytes at `place`; `check` gets the bytes done so far at least every MiB, and may raise."""
         ...
 
     def adopt_file(self, digest: Digest, path: str, *, hardlink: bool, check: Callable[[int], None]) -> BlobStat:
@@ -376,6 +375,22 @@ class Lane(Protocol):
 
     def set_limits(self, *, max_permits: int, hard_cap: int, per_host: int) -> None:
         """The limits for starts from now on; running jobs are never stopped by a smaller limit."""
+        ...
+
+    def set_egress(self, egress: EgressPolicy) -> None:
+        """The policy that every connection made from now on is held to."""
+        ...
+
+    def recover(self, jobs: Mapping[Digest, Job]) -> None:
+        """Take over the job rows that an earlier process left; called once, before the first `ensure`."""
+        ...
+
+    def retry_now(self) -> None:
+        """Try again at once what waits by our own back-off; waits that an origin asked for are kept."""
+        ...
+
+    def next_attempt_at(self) -> datetime | None:
+        """When the next waiting job is tried again; None if none waits."""
         ...
 
     def progress(self) -> tuple[Progress, ...]:

@@ -20,6 +20,7 @@ class Digest(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Digest:
+        """Check `text`; raises ValueError."""
         if not _HEX(text):
             raise ValueError(f"not a SHA-256: wanted 64 hexadecimal digits, got {text!r}")
         return str.__new__(cls, text)

@@ -1,1 +1,1 @@
-"""YAML text becomes a DesiredState, or diagnostics with positions."""
+"""Manifests: text in, desired state out. Reads no file, no clock and no environment."""

@@ -1,0 +1,55 @@
+"""The page of exit codes, job states, transitions and codes: from the enums and tables of core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from generators.markdown import code, document, table
+from generators.source import member_docs
+
+from reconciler.core.job import TRANSITIONS, Code, JobKind, JobState, Status
+from reconciler.core.report import PRECEDENCE, Exit, ResultStatus
+
+EXIT_MEANING = {
+    Exit.OK: "converged, or a valid plan",
+    Exit.FAILED: "a failure while carrying out: a download, a digest that does not match, a missing store",
+    Exit.CHANGES: "`--dry-run --detailed-exitcode`, and something would change",
+    Exit.INVALID: "a manifest is invalid",
+    Exit.BLOCKED: "blocked, and known in the plan: prune fuse, disk, egress, `--offline`; a person must decide",
+    Exit.NOT_CONVERGED: "downloads are left waiting, or `--timeout` was reached",
+    Exit.REFUSED: "the saved plan is stale, or another process holds the writer lock",
+    Exit.USAGE: "wrong usage, or a path that is missing",
+    Exit.BUG: "a bug in this program",
+    Exit.INTERRUPTED: "stopped by SIGINT (Ctrl-C)",
+    Exit.TERMINATED: "stopped by SIGTERM",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    kinds = member_docs(JobKind)
+    return document(
+        "Exit codes, jobs and codes",
+        "## Exit codes",
+        table(("exit", "name", "meaning"), ((str(e.value), code(e.name), EXIT_MEANING[e]) for e in Exit)),
+        "When several apply, the first of these is the exit code: " + ", ".join(str(e.value) for e in PRECEDENCE) + ".",
+        "## Results",
+        "Every action of a run ends as one of " + _list(ResultStatus) + ".",
+        "## Kinds of job",
+        table(("kind", "what it does"), ((code(kind), kinds[kind.name]) for kind in JobKind)),
+        "## Job states",
+        "A new job is `queued`. A job that completes is forgotten: the blob is the proof.",
+        table(("state", "may be followed by"), ((code(state), _list(_next(state))) for state in JobState)),
+        "## Event statuses",
+        "What a `models.download.progress` event reports: " + _list(Status) + ".",
+        "## Codes",
+        "Why a job or an action is where it is: " + _list(Code) + ".",
+    )
+
+
+def _next(state: JobState) -> list[JobState]:
+    return [follower for follower in JobState if follower in TRANSITIONS[state]]
+
+
+def _list(values: Iterable[str]) -> str:
+    return ", ".join(code(value) for value in values) or "nothing"

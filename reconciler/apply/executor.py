@@ -1,0 +1,201 @@
+"""Carrying out a plan: jobs go to the lane, instant actions run here, in plan order, each once its needs are met.
+
+A pass never waits for the lane. What depends on a job stays `waiting`; the job's end wakes the
+loop, and the next plan holds the rest. One action that fails does not hold back another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar
+
+from reconciler.apply import entries, prune, slots
+from reconciler.apply.backends import Backends
+from reconciler.core.action import (
+    Action,
+    AdoptHash,
+    DropChangedLink,
+    Fetch,
+    ForgetBlob,
+    MarkUnreferenced,
+    MoveSlot,
+    Quarantine,
+    Reclaim,
+    RemoveEntry,
+    RemoveGeneration,
+    RemovePart,
+    RemoveSlot,
+    SwitchSlot,
+    UnmarkUnreferenced,
+    Verify,
+    WriteEntry,
+)
+from reconciler.core.change import ChangeSet, UnverifyBlob
+from reconciler.core.digest import Digest
+from reconciler.core.errors import ReconcilerError
+from reconciler.core.job import Code
+from reconciler.core.observed import ObservedState
+from reconciler.core.plan import Plan
+from reconciler.core.report import Result, ResultStatus
+
+_Op = TypeVar("_Op")
+
+BATCH = 1000
+# Rows per commit: large enough that fsync costs little, small enough that a failure names few objects.
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one pass did."""
+
+    results: tuple[Result, ...]
+    """One per action of the plan, in plan order."""
+
+    @property
+    def did_something(self) -> bool:
+        """Whether any instant action was carried out: then another look can find more to do."""
+        return any(result.status is ResultStatus.DONE for result in self.results)
+
+
+class Executor:
+    """Applies plans through the backends of one node."""
+
+    def __init__(
+        self,
+        backends: Backends,
+        render: entries.RenderRecord,
+        acted: Callable[[Action, Result], None],
+    ) -> None:
+        self._backends = backends
+        self._render = render
+        self._acted = acted
+
+    def apply(self, plan: Plan, observed: ObservedState, urls: Mapping[str, str]) -> Outcome:
+        """Everything of `plan` that can be done now is done; `urls` is reference → redacted URL of its first file."""
+        self._backends.lane.ensure(plan.jobs)
+        results: dict[str, Result] = {}
+        for batch in _batches(plan.actions):
+            ready: list[Action] = []
+            for action in batch:
+                early = _not_now(action, results)
+                if early is None:
+                    ready.append(action)
+                else:
+                    results[action.id] = early
+            for result in self._run(tuple(ready), plan, observed, urls):
+                results[result.id] = result
+        return Outcome(tuple(results[action.id] for action in plan.actions))
+
+    def _run(
+        self, batch: tuple[Action, ...], plan: Plan, observed: ObservedState, urls: Mapping[str, str]
+    ) -> Iterator[Result]:
+        if not batch:
+            return
+        try:
+            done = self._carry_out(batch, plan, observed, urls)
+        except ReconcilerError as error:
+            if len(batch) > 1:
+                # One bad member must not hold back the others: each is tried alone, which is harmless to repeat.
+                for action in batch:
+                    yield from self._run((action,), plan, observed, urls)
+                return
+            result = Result(batch[0].id, ResultStatus.FAILED, _code(error), str(error))
+            self._acted(batch[0], result)
+            yield result
+            return
+        for action in batch:
+            result = done.get(action.id, Result(action.id, ResultStatus.DONE))
+            self._acted(action, result)
+            yield result
+
+    def _carry_out(  # noqa: C901 — one arm per operation
+        self, batch: tuple[Action, ...], plan: Plan, observed: ObservedState, urls: Mapping[str, str]
+    ) -> Mapping[str, Result]:
+        """Carry out a batch of one kind of operation; the results that are not simply done."""
+        backends = self._backends
+        first = batch[0].operation
+        match first:
+            case Fetch() | AdoptHash() | Verify():
+                return {a.id: Result(a.id, ResultStatus.WAITING) for a in batch}
+            case WriteEntry():
+                sizes = {d: b.size_bytes or 0 for d, b in observed.blobs.items()}
+                entries.write_entries(_pairs(batch, WriteEntry), backends, self._render, sizes, urls)
+            case RemoveEntry():
+                entries.remove_entries(_pairs(batch, RemoveEntry), backends)
+            case RemoveGeneration():
+                entries.remove_generations(_pairs(batch, RemoveGeneration), backends)
+            case SwitchSlot():
+                slots.switch_slot(first, backends)
+            case MoveSlot():
+                slots.move_slot(first, backends)
+            case RemoveSlot():
+                slots.remove_slot(first, backends)
+            case MarkUnreferenced() | UnmarkUnreferenced() | ForgetBlob():
+                marks = tuple((a, op) for a in batch if isinstance(op := a.operation, prune.Marking))
+                prune.mark(marks, backends, observed, plan.fingerprint)
+            case Quarantine() | Reclaim():
+                return self._delete(batch, observed, plan)
+            case RemovePart(digest=digest):
+                backends.store.remove_part(digest)
+            case DropChangedLink(digest=digest):
+                backends.store.unlink(digest)
+                backends.registry.commit(ChangeSet((UnverifyBlob(digest),)))
+        return {}
+
+    def _delete(self, batch: tuple[Action, ...], observed: ObservedState, plan: Plan) -> Mapping[str, Result]:
+        needed = prune.still_needed(frozenset(Digest(a.name) for a in batch), self._backends)
+        kept: dict[str, Result] = {}
+        for action in batch:
+            operation = action.operation
+            if action.name in needed:
+                kept[action.id] = Result(action.id, ResultStatus.WAITING, None, "something names it again")
+            elif isinstance(operation, Quarantine):
+                prune.quarantine(action, operation, self._backends, observed, plan.fingerprint)
+            elif isinstance(operation, Reclaim):
+                prune.reclaim(action, operation, self._backends, observed, plan.fingerprint)
+        return kept
+
+
+_ALONE = (SwitchSlot, MoveSlot, RemoveSlot, RemovePart, DropChangedLink)
+_MARKS = (MarkUnreferenced, UnmarkUnreferenced, ForgetBlob)
+
+
+def _batches(actions: tuple[Action, ...]) -> Iterator[tuple[Action, ...]]:
+    """Neighbours of one kind, together where they share a commit; plan order is kept."""
+    for key, group in groupby(enumerate(actions), key=lambda pair: _batch_key(*pair)):
+        members = tuple(action for _, action in group)
+        del key
+        for start in range(0, len(members), BATCH):
+            yield members[start : start + BATCH]
+
+
+def _batch_key(index: int, action: Action) -> tuple[str, int]:
+    if isinstance(action.operation, _ALONE):
+        return action.op, index
+    return ("marks" if isinstance(action.operation, _MARKS) else action.op), -1
+
+
+def _not_now(action: Action, results: Mapping[str, Result]) -> Result | None:
+    """Why the action can't run in this pass: withheld, or something it needs is not done."""
+    if action.blocked is not None:
+        return Result(action.id, ResultStatus.BLOCKED, action.blocked.code, action.blocked.message)
+    for need in action.depends_on:
+        before = results.get(need)
+        if before is not None and before.status is not ResultStatus.DONE:
+            status = ResultStatus.BLOCKED if before.status is ResultStatus.BLOCKED else ResultStatus.WAITING
+            return Result(action.id, status, before.code, f"waits for {need}")
+    return None
+
+
+def _pairs(batch: tuple[Action, ...], kind: type[_Op]) -> tuple[tuple[Action, _Op], ...]:
+    return tuple((action, op) for action in batch if isinstance(op := action.operation, kind))
+
+
+def _code(error: ReconcilerError) -> Code | None:
+    return {
+        "DiskInsufficient": Code.DISK_INSUFFICIENT,
+        "StoreMissing": Code.STORE_MISSING,
+        "StorageOperationFailed": Code.IO,
+    }.get(error.reason)

@@ -1,0 +1,144 @@
+"""Partial downloads: one file that grows, a meta file beside it, and the rename that ends both."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+from reconciler import durable
+from reconciler.cas import layout, part_meta
+from reconciler.cas.hashing import read_through
+from reconciler.core.digest import Digest
+from reconciler.core.errors import TransientError
+from reconciler.core.observed import Place
+from reconciler.ports import BlobStat, PartMeta
+
+_WRITE_BITS = 0o222
+
+
+def blob_stat(found: os.stat_result) -> BlobStat:
+    """What the port says of a file."""
+    return BlobStat(found.st_size, found.st_dev, found.st_ino, found.st_mtime_ns)
+
+
+class FilePart:
+    """`ports.Part` on an open file; appends, and is used by one thread."""
+
+    def __init__(self, root: str, digest: Digest, fd: int, require: Callable[[], None]) -> None:
+        self._root = root
+        self._digest = digest
+        self._fd = fd
+        self._require = require
+        self._path = f"{root}/{layout.part(digest)}"
+        self._meta_path = f"{root}/{layout.part_meta(digest)}"
+        self._size_bytes = os.lseek(fd, 0, os.SEEK_END)
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it holds."""
+        return self._size_bytes
+
+    def meta(self) -> PartMeta | None:
+        """Its meta; None if there is none or it is unreadable."""
+        try:
+            data = durable.read_file(self._meta_path)
+        except TransientError:
+            return None
+        return None if data is None else part_meta.decode(data)
+
+    def put_meta(self, meta: PartMeta) -> None:
+        """The meta is exactly `meta`."""
+        self._require()
+        durable.write_atomic(self._meta_path, part_meta.encode(meta), sync=False)
+
+    def hash_prefix(self, update: Callable[[memoryview], object], check: Callable[[], None]) -> None:
+        """`update` got everything it holds."""
+        read_through(self._fd, self._path, update, lambda _: check())
+
+    def write(self, data: bytes | memoryview) -> None:
+        """`data` is appended; after an error the part holds what was written before it."""
+        try:
+            durable.write_all(self._fd, data, self._path)
+        finally:
+            self._size_bytes = os.lseek(self._fd, 0, os.SEEK_CUR)
+
+    def truncate(self) -> None:
+        """It is empty, and without a meta: a meta must never describe bytes of another upstream."""
+        self._require()
+        durable.unlink(self._meta_path)
+        durable.truncate(self._fd, self._path)
+        self._size_bytes = 0
+
+    def publish(self) -> BlobStat:
+        """Its bytes are the blob, durably; the caller has verified them."""
+        self._require()
+        found = make_final(self._fd, self._root, self._digest)
+        protect(self._fd)
+        return found
+
+    def discard(self) -> None:
+        """Neither part nor meta exists."""
+        self._require()
+        remove_part(self._root, self._digest)
+
+    def sync(self) -> None:
+        """What was written is durable."""
+        durable.sync_file(self._fd, self._path)
+
+
+@contextlib.contextmanager
+def open_part(root: str, digest: Digest, require: Callable[[], None]) -> Iterator[FilePart]:
+    """The digest's part, open at its end, until the context ends."""
+    fd = _open_own(f"{root}/{layout.part(digest)}")
+    try:
+        part = FilePart(root, digest, fd, require)
+        if not part.size_bytes:
+            # What is left when a crash came between publishing and removing the meta.
+            durable.unlink(f"{root}/{layout.part_meta(digest)}")
+        yield part
+    finally:
+        os.close(fd)
+
+
+def _open_own(path: str) -> int:
+    """The file at `path`, open for appending, and certainly no second name of somebody else's file.
+
+    An adoption by hard link that was killed leaves such a name here; writing through it would
+    change the file it was to adopt.
+    """
+    with durable.storage_errors("inspect", path):
+        try:
+            found = os.lstat(path)
+            ours = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        except FileNotFoundError:
+            ours = True
+    if not ours:
+        durable.unlink(path)
+    with durable.storage_errors("open", path):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+
+
+def remove_part(root: str, digest: Digest) -> None:
+    """Neither part nor meta exists. The meta goes first: alone, it would describe a later part."""
+    durable.unlink(f"{root}/{layout.part_meta(digest)}")
+    durable.unlink(f"{root}/{layout.part(digest)}")
+
+
+def protect(fd: int) -> None:
+    """Nobody writes to the file by accident. Last of all and best effort: no invariant rests on it."""
+    with contextlib.suppress(OSError):
+        os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode) & ~_WRITE_BITS)
+
+
+def make_final(fd: int, root: str, digest: Digest) -> BlobStat:
+    """The part's bytes are the blob `digest`, durably, and there is no part any more."""
+    part, blob = f"{root}/{layout.part(digest)}", f"{root}/{layout.blob(Place.BY_HASH, digest)}"
+    durable.sync_file(fd, part)
+    durable.rename(part, blob)
+    durable.sync_folder(f"{root}/{layout.BY_HASH}")
+    durable.sync_folder(f"{root}/{layout.TMP}")
+    durable.unlink(f"{root}/{layout.part_meta(digest)}")
+    with durable.storage_errors("inspect", blob):
+        return blob_stat(os.fstat(fd))

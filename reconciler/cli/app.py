@@ -1,0 +1,96 @@
+"""The command line: names, arguments, help. What a command does is in its own module, loaded when it is chosen."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from reconciler import __version__
+from reconciler.cli.options import NOWHERE, UNLIMITED, CheckOutputOption, Flag, Given, Limits, Places
+from reconciler.cli.paths import check_paths
+
+DEFAULT_PATHS = ("manifests",)
+
+COMMANDS = {
+    "validate": "Check manifests; needs no store.",
+    "status": "Every object: ready or not, why, and when it is tried next.",
+    "get": "List models, slots, adapters, jobs, blobs, history, directives or conditions.",
+    "gc": "Prune by the last good manifests.",
+    "undelete": "Take a model or blob out of quarantine.",
+    "pin": "Protect a model or blob from pruning.",
+    "verify": "Re-hash blobs and move corrupt ones aside.",
+    "events": "What happened, oldest first.",
+    "schema": "Print the JSON Schema of a manifest or model record.",
+}
+
+
+def build_app() -> App:
+    """The whole command line; building it imports no command."""
+    app = App(
+        name="reconcile",
+        help="Make the models on this machine what the manifests say.",
+        usage="Usage: reconcile [PATHS...] [OPTIONS]\n       reconcile COMMAND [ARGS...] [OPTIONS]",
+        version=__version__,
+        help_format="plaintext",  # Markdown would import a parser and a highlighter
+        default_parameter=Parameter(show_default=False),
+        exit_on_error=False,
+        print_error=False,
+    )
+    app.default(converge)
+    for name, text in COMMANDS.items():
+        app.command(f"reconciler.cli.commands.{name}:{name}", name=name, help=text)
+    return app
+
+
+def converge(  # noqa: PLR0913 — each is an option of the command line
+    *paths: str,
+    dry_run: Annotated[bool, Flag] = False,
+    detailed_exitcode: Annotated[bool, Flag] = False,
+    out: str | None = None,
+    plan: str | None = None,
+    confirm_prune: str | None = None,
+    output: CheckOutputOption = None,
+    limits: Limits = UNLIMITED,
+    places: Places = NOWHERE,
+    context: Given,
+) -> int:
+    """Make the models on this machine what the manifests say.
+
+    Parameters
+    ----------
+    paths
+        Manifests: files, or folders that are read recursively. [default: manifests]
+    dry_run
+        Show the plan and touch nothing.
+    detailed_exitcode
+        With --dry-run: exit 2 when something would change.
+    out
+        Write the plan to this file, as JSON.
+    plan
+        Do what this saved plan says and nothing else.
+    confirm_prune
+        Allow the blocked deletions whose digest the plan printed.
+    """
+    paths = paths or DEFAULT_PATHS
+    check_paths(paths, COMMANDS)
+    settings = context.settings(
+        state_dir=places.state_dir,
+        store_dir=places.store_dir,
+        timeout_s=limits.timeout,
+        offline=limits.offline,
+        wait=limits.wait,
+        output=output,
+    )
+    command = importlib.import_module("reconciler.cli.commands.converge")
+    request = command.Request(
+        paths=paths,
+        dry_run=dry_run,
+        detailed_exitcode=detailed_exitcode,
+        out=out,
+        saved=plan,
+        confirm_prune=confirm_prune,
+    )
+    code: int = command.converge(context, settings, request)
+    return code

@@ -1,0 +1,66 @@
+"""`reconcile get WHAT`: what this node has."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from reconciler.cli.context import Context, UsageError
+from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
+from reconciler.cli.render import inventory
+from reconciler.cli.render.inventory import Listing
+from reconciler.cli.render.table import table
+from reconciler.cli.reporting import reporter
+from reconciler.core.desired import Kind
+from reconciler.settings import Settings
+
+What = Literal["models", "slots", "adapters", "jobs", "blobs", "history", "directives", "conditions"]
+
+
+def get(
+    what: What,
+    /,
+    *,
+    limit: int = 100,
+    output: OutputOption = None,
+    places: Places = NOWHERE,
+    context: Given,
+) -> int:
+    """List what this node has; takes no lock and changes nothing.
+
+    Parameters
+    ----------
+    what
+        Which list.
+    limit
+        How many rows of the history. [default: 100]
+    """
+    if limit < 1:
+        raise UsageError(f"--limit: wanted a number above zero, got {limit}")
+    settings = context.settings(state_dir=places.state_dir, store_dir=places.store_dir, output=output)
+    listing = _listing(what, limit, context, settings)
+    printer = reporter(context.terminal, settings, context.argv)
+    lines = table(listing.head, listing.rows, context.terminal.width) if listing.rows else [f"No {what}."]
+    printer.show_items(listing.documents, lines)
+    return 0
+
+
+def _listing(what: What, limit: int, context: Context, settings: Settings) -> Listing:
+    assembly = context.assembly()
+    if what == "slots":
+        return inventory.slots(assembly.observe_now(settings).slots)
+    if what == "history":
+        return inventory.history(assembly.read_history(settings, limit))
+    snapshot = assembly.read_registry(settings)
+    match what:
+        case "models":
+            return inventory.weights(snapshot, Kind.MODEL)
+        case "adapters":
+            return inventory.weights(snapshot, Kind.ADAPTER)
+        case "jobs":
+            return inventory.jobs(snapshot)
+        case "blobs":
+            return inventory.blobs(snapshot)
+        case "directives":
+            return inventory.directives(snapshot)
+        case "conditions":
+            return inventory.conditions(snapshot.conditions)

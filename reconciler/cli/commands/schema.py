@@ -1,0 +1,19 @@
+"""`reconcile schema`: the JSON Schemas, made from the code that checks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from reconciler.cli.options import Given
+
+
+def schema(what: Literal["manifest", "model-record"] = "manifest", /, *, context: Given) -> int:
+    """Print the JSON Schema of a manifest, or of the record of a model in `models/<name>.json`.
+
+    Parameters
+    ----------
+    what
+        Which schema. [default: manifest]
+    """
+    context.terminal.say(context.assembly().schema(what).rstrip("\n"))
+    return 0

@@ -1,0 +1,86 @@
+"""`reconcile status`: every object, ready or not, why, and when it is tried next."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
+from reconciler.cli.render.inventory import blob_status, job_document, ready_conditions
+from reconciler.cli.render.table import table
+from reconciler.cli.render.text import count
+from reconciler.cli.reporting import reporter
+from reconciler.core.quantity import format_size
+from reconciler.core.status import Condition
+from reconciler.plan.document import JsonObject, condition_document, instant
+from reconciler.ports import RegistrySnapshot
+from reconciler.settings import Settings
+
+
+def status(*, output: OutputOption = None, places: Places = NOWHERE, context: Given) -> int:
+    """Show every object: ready or not, why, and when it is tried next."""
+    settings = context.settings(state_dir=places.state_dir, store_dir=places.store_dir, output=output)
+    snapshot = context.assembly().read_registry(settings)
+    lines = _lines(settings, snapshot, context.terminal.width)
+    reporter(context.terminal, settings, context.argv).show_document(_document(settings, snapshot), lines)
+    return 0
+
+
+def _shown(snapshot: RegistrySnapshot) -> list[Condition]:
+    """The condition that says most about each object: what is wrong with it, else whether it is ready."""
+    shown: dict[str, Condition] = {}
+    for condition in snapshot.conditions:
+        known = shown.get(condition.object)
+        if known is None or (condition.status and condition.type != "Ready"):
+            shown[condition.object] = condition
+    return [shown[name] for name in sorted(shown)]
+
+
+def _lines(settings: Settings, snapshot: RegistrySnapshot, width: int | None) -> list[str]:
+    lines = [f"State: {settings.state_dir}", f"Store: {settings.store_dir}", f"Blobs: {_blobs(snapshot)}"]
+    if snapshot.jobs:
+        lines.append(f"Jobs:  {_jobs(snapshot)}")
+    if not snapshot.conditions:
+        return [*lines, "", "No manifest has been accepted here yet."]
+    ready = ready_conditions(snapshot)
+    rows = [_row(condition, ready.get(condition.object)) for condition in _shown(snapshot)]
+    return [*lines, "", *table(("OBJECT", "READY", "REASON", "NEXT TRY", "MESSAGE"), rows, width)]
+
+
+def _row(condition: Condition, ready: Condition | None) -> tuple[str, ...]:
+    is_ready = "-" if ready is None else "yes" if ready.status else "no"
+    return (
+        condition.object,
+        is_ready,
+        condition.reason,
+        instant(condition.next_attempt_at) or "-",
+        condition.message,
+    )
+
+
+def _blobs(snapshot: RegistrySnapshot) -> str:
+    size = sum(blob.size_bytes or 0 for blob in snapshot.blobs.values())
+    by_status = Counter(blob_status(blob) for blob in snapshot.blobs.values())
+    others = "".join(f", {number} {name}" for name, number in sorted(by_status.items()) if name != "verified")
+    return f"{len(snapshot.blobs)} ({format_size(size)}){others}"
+
+
+def _jobs(snapshot: RegistrySnapshot) -> str:
+    by_state = Counter(str(job.state) for job in snapshot.jobs.values())
+    return ", ".join(count(number, state, state) for state, number in sorted(by_state.items()))
+
+
+def _document(settings: Settings, snapshot: RegistrySnapshot) -> JsonObject:
+    by_status = Counter(blob_status(blob) for blob in snapshot.blobs.values())
+    return {
+        "state_dir": str(settings.state_dir),
+        "store_dir": str(settings.store_dir),
+        "generation": snapshot.generation,
+        "revision": snapshot.facts.get("revision"),
+        "blobs": {
+            "count": len(snapshot.blobs),
+            "bytes": sum(blob.size_bytes or 0 for blob in snapshot.blobs.values()),
+            **dict(sorted(by_status.items())),
+        },
+        "jobs": [job_document(snapshot.jobs[digest]) for digest in sorted(snapshot.jobs)],
+        "conditions": [condition_document(condition) for condition in snapshot.conditions],
+    }

@@ -1,0 +1,106 @@
+"""What every command is given: the terminal, and the program behind it, loaded when it is needed.
+
+`reconcile --help` must not pay for what it does not use: pydantic, ruamel.yaml, httpx and the core
+values together take longer to import than the help takes to print. So this module imports none of
+them; `Context` does, on demand.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from reconciler.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from reconciler.assembly import Observer, RunOptions, VerifyReport
+    from reconciler.core.event import Event, EventId
+    from reconciler.core.history import HistoryRow
+    from reconciler.core.observed import ObservedState
+    from reconciler.core.report import Diagnostic, RunReport
+    from reconciler.ports import RegistrySnapshot
+    from reconciler.settings import Settings
+
+
+class UsageError(Exception):
+    """The command line is wrong: exit 64."""
+
+    def __init__(self, message: str, *, reason: str = "Usage", hint: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.hint = hint
+
+
+class Terminated(BaseException):
+    """SIGTERM came: like KeyboardInterrupt, nothing but the end of the program handles it."""
+
+
+class Assembly(Protocol):
+    """What the commands ask of `reconciler.assembly`."""
+
+    def run(self, settings: Settings, options: RunOptions, observer: Observer) -> RunReport:
+        """Converge, or plan only."""
+        ...
+
+    def validate(
+        self, settings: Settings, paths: tuple[str, ...]
+    ) -> tuple[tuple[Diagnostic, ...], tuple[str, ...], int]:
+        """(errors, warnings, number of documents)."""
+        ...
+
+    def read_registry(self, settings: Settings) -> RegistrySnapshot:
+        """The registry at this instant, without the writer lock."""
+        ...
+
+    def read_history(self, settings: Settings, limit: int) -> tuple[HistoryRow, ...]:
+        """The newest rows, newest first."""
+        ...
+
+    def read_events(
+        self, settings: Settings, after: EventId | None, prefixes: tuple[str, ...], limit: int
+    ) -> tuple[Event, ...]:
+        """Journaled events, oldest first."""
+        ...
+
+    def observe_now(self, settings: Settings) -> ObservedState:
+        """What is really there."""
+        ...
+
+    def pin(self, settings: Settings, subject: str, remove: bool) -> str:
+        """What was pinned or unpinned, in words."""
+        ...
+
+    def undelete(self, settings: Settings, subject: str, observer: Observer) -> tuple[str, RunReport | None]:
+        """What will be restored, in words, and the run that did it."""
+        ...
+
+    def verify(self, settings: Settings, subjects: tuple[str, ...], observer: Observer) -> VerifyReport:
+        """What a re-hash of the blobs found."""
+        ...
+
+    def schema(self, what: str) -> str:
+        """The JSON Schema of a `manifest` or a `model-record`."""
+        ...
+
+
+def load_assembly() -> Assembly:
+    """The real program."""
+    return cast("Assembly", importlib.import_module("reconciler.assembly"))
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The surroundings of one command."""
+
+    terminal: Terminal
+    argv: tuple[str, ...] = ()
+    """The command line that is running."""
+    assembly: Callable[[], Assembly] = load_assembly
+
+    def settings(self, **options: object) -> Settings:
+        """The node's settings; `options` that are None were not given."""
+        module = importlib.import_module("reconciler.settings")
+        settings: Settings = module.load_settings({name: value for name, value in options.items() if value is not None})
+        return settings

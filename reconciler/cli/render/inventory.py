@@ -1,0 +1,258 @@
+"""What a node has, as rows for people and documents for programs: one listing for each word after `get`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.core.desired import Kind
+from reconciler.core.digest import Digest
+from reconciler.core.directive import Directive
+from reconciler.core.entry import Entry
+from reconciler.core.history import HistoryRow
+from reconciler.core.job import Job
+from reconciler.core.observed import BlobRow, SlotObserved
+from reconciler.core.quantity import format_size
+from reconciler.core.slot import SlotTarget
+from reconciler.core.status import Condition, ConditionType
+from reconciler.plan.document import JsonObject, condition_document, instant
+from reconciler.ports import RegistrySnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One table."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    documents: tuple[JsonObject, ...]
+    """One per row, with every value in full."""
+
+
+def weights(snapshot: RegistrySnapshot, kind: Kind) -> Listing:
+    """The models or adapters that are registered, and those that are wanted and not here yet."""
+    refs = {ref for ref, entry in snapshot.entries.items() if entry.spec.kind is kind}
+    refs |= {c.object for c in snapshot.conditions if c.object.startswith(kind.section + "/")}
+    ready = ready_conditions(snapshot)
+    documents = tuple(_weights_document(ref, snapshot, ready.get(ref)) for ref in sorted(refs))
+    rows = tuple(_weights_row(ref, snapshot, ready.get(ref)) for ref in sorted(refs))
+    return Listing(("NAME", "READY", "SIZE", "FILES", "PROVIDER", "LABELS"), rows, documents)
+
+
+def slots(observed: Mapping[str, SlotObserved]) -> Listing:
+    """The slots, what they serve and what they would roll back to."""
+    found = [observed[name] for name in sorted(observed)]
+    rows = tuple((s.record.name, _model(s.record.current), _linked(s), _model(s.record.last_good)) for s in found)
+    return Listing(("NAME", "MODEL", "LINK", "LAST GOOD"), rows, tuple(_slot_document(s) for s in found))
+
+
+def jobs(snapshot: RegistrySnapshot) -> Listing:
+    """The jobs that have not ended well."""
+    found = [snapshot.jobs[digest] for digest in sorted(snapshot.jobs)]
+    rows = tuple(
+        (j.digest.short, j.kind, j.state, str(j.attempts), j.code or "-", _time(j.next_attempt_at), j.message)
+        for j in found
+    )
+    head = ("DIGEST", "KIND", "STATE", "TRIES", "CODE", "NEXT TRY", "MESSAGE")
+    return Listing(head, rows, tuple(job_document(job) for job in found))
+
+
+def blobs(snapshot: RegistrySnapshot) -> Listing:
+    """The digests this node owns."""
+    owners = owners_by_digest(snapshot.entries.values())
+    found = [snapshot.blobs[digest] for digest in sorted(snapshot.blobs)]
+    rows = tuple(
+        (b.digest, _bytes(b.size_bytes), blob_status(b), _time(b.unreferenced_at), ", ".join(owners.get(b.digest, ())))
+        for b in found
+    )
+    documents = tuple(_blob_document(blob, owners.get(blob.digest, ())) for blob in found)
+    return Listing(("DIGEST", "SIZE", "STATUS", "UNREFERENCED SINCE", "FOR"), rows, documents)
+
+
+def history(found: Iterable[HistoryRow]) -> Listing:
+    """What was deleted and restored, newest first."""
+    kept = tuple(found)
+    rows = tuple(
+        (_time(r.at), r.op, r.digest or "-", _bytes(r.size_bytes), ", ".join(r.names) or "-", r.reason) for r in kept
+    )
+    return Listing(("AT", "OP", "DIGEST", "SIZE", "FOR", "REASON"), rows, tuple(_history_document(r) for r in kept))
+
+
+def directives(snapshot: RegistrySnapshot) -> Listing:
+    """What operators decided and is not done or withdrawn."""
+    found = sorted(snapshot.directives, key=lambda d: (d.kind, d.subject))
+    rows = tuple((d.kind, d.subject, str(len(d.digests)), d.by, _time(d.at)) for d in found)
+    return Listing(("KIND", "SUBJECT", "BLOBS", "BY", "AT"), rows, tuple(_directive_document(d) for d in found))
+
+
+def conditions(found: Iterable[Condition]) -> Listing:
+    """Why every object is where it is."""
+    kept = tuple(found)
+    rows = tuple(
+        (c.object, c.type, "true" if c.status else "false", c.reason, _time(c.next_attempt_at), c.message) for c in kept
+    )
+    head = ("OBJECT", "TYPE", "STATUS", "REASON", "NEXT TRY", "MESSAGE")
+    return Listing(head, rows, tuple(condition_document(c) for c in kept))
+
+
+def owners_by_digest(entries: Iterable[Entry]) -> Mapping[Digest, tuple[str, ...]]:
+    """The references of the entries that name each digest, sorted."""
+    owners: dict[Digest, set[str]] = {}
+    for entry in entries:
+        for digest in entry.spec.digests:
+            owners.setdefault(digest, set()).add(entry.spec.ref)
+    return {digest: tuple(sorted(refs)) for digest, refs in owners.items()}
+
+
+def blob_status(blob: BlobRow) -> str:
+    """Where a blob stands between being wanted and being gone."""
+    if blob.quarantined_at is not None:
+        return "quarantined"
+    if blob.verified_at is None:
+        return "incomplete"
+    return "verified" if blob.unreferenced_at is None else "unreferenced"
+
+
+def job_document(job: Job) -> JsonObject:
+    """One job."""
+    return {
+        "digest": job.digest,
+        "kind": job.kind,
+        "state": job.state,
+        "attempts": job.attempts,
+        "code": job.code,
+        "message": job.message,
+        "updated_at": instant(job.updated_at),
+        "next_attempt_at": instant(job.next_attempt_at),
+        "server_asked": job.server_asked,
+        "corr_id": job.corr_id,
+    }
+
+
+def ready_conditions(snapshot: RegistrySnapshot) -> Mapping[str, Condition]:
+    """By reference, whether each object is ready; one that nothing is known of is absent."""
+    return {c.object: c for c in snapshot.conditions if c.type is ConditionType.READY}
+
+
+def _weights_row(ref: str, snapshot: RegistrySnapshot, condition: Condition | None) -> tuple[str, ...]:
+    entry = snapshot.entries.get(ref)
+    name = ref.partition("/")[2]
+    ready = _ready(condition)
+    if entry is None:
+        return (name, ready, "-", "-", "-", "-")
+    spec = entry.spec
+    return (
+        name, ready, _bytes(_total_bytes(entry, snapshot)), str(len(spec.files)), spec.provider, ",".join(spec.labels)
+    )  # fmt: skip
+
+
+def _weights_document(ref: str, snapshot: RegistrySnapshot, condition: Condition | None) -> JsonObject:
+    entry = snapshot.entries.get(ref)
+    base: JsonObject = {
+        "name": ref.partition("/")[2],
+        "ref": ref,
+        "registered": entry is not None,
+        "ready": condition.status if condition else None,
+        "reason": condition.reason if condition else None,
+        "message": condition.message if condition else None,
+        "next_attempt_at": instant(condition.next_attempt_at) if condition else None,
+    }
+    return base | (_entry_document(entry, snapshot) if entry else {})
+
+
+def _entry_document(entry: Entry, snapshot: RegistrySnapshot) -> JsonObject:
+    rows = {digest: snapshot.blobs.get(digest) for digest in entry.spec.digests}
+    return {
+        "bytes": _total_bytes(entry, snapshot),
+        "verified": all(row is not None and row.verified_at is not None for row in rows.values()),
+        "provider": entry.spec.provider,
+        "license": entry.spec.license,
+        "display_name": entry.spec.display_name,
+        "labels": list(entry.spec.labels),
+        "base": entry.spec.base,
+        "generation": entry.generation,
+        "written_at": instant(entry.written_at),
+        "files": [{"path": file.path, "sha256": file.digest, "role": file.role} for file in entry.spec.files],
+    }
+
+
+def _slot_document(slot: SlotObserved) -> JsonObject:
+    record = slot.record
+    return {
+        "name": record.name,
+        "current": _target_document(record.current),
+        "candidate": _target_document(record.candidate),
+        "last_good": _target_document(record.last_good),
+        "linked": slot.linked,
+    }
+
+
+def _target_document(target: SlotTarget | None) -> JsonObject | None:
+    return {"model": target.model, "generation": target.files.id} if target else None
+
+
+def _blob_document(blob: BlobRow, owners: tuple[str, ...]) -> JsonObject:
+    return {
+        "digest": blob.digest,
+        "bytes": blob.size_bytes,
+        "status": blob_status(blob),
+        "for": list(owners),
+        "owned_at": instant(blob.owned_at),
+        "verified_at": instant(blob.verified_at),
+        "unreferenced_at": instant(blob.unreferenced_at),
+        "quarantined_at": instant(blob.quarantined_at),
+        "prune_confirmed": blob.prune_confirmed,
+        "hardlink": blob.link is not None,
+    }
+
+
+def _history_document(row: HistoryRow) -> JsonObject:
+    return {
+        "at": instant(row.at),
+        "op": row.op,
+        "digest": row.digest,
+        "bytes": row.size_bytes,
+        "for": list(row.names),
+        "reason": row.reason,
+        "plan": row.plan,
+    }
+
+
+def _directive_document(directive: Directive) -> JsonObject:
+    return {
+        "kind": directive.kind,
+        "subject": directive.subject,
+        "digests": list(directive.digests),
+        "by": directive.by,
+        "at": instant(directive.at),
+    }
+
+
+def _total_bytes(entry: Entry, snapshot: RegistrySnapshot) -> int | None:
+    rows = [snapshot.blobs.get(digest) for digest in entry.spec.digests]
+    sizes = [row.size_bytes for row in rows if row is not None and row.size_bytes is not None]
+    return sum(sizes) if len(sizes) == len(rows) else None
+
+
+def _ready(condition: Condition | None) -> str:
+    if condition is None:
+        return "unknown"
+    return "yes" if condition.status else f"no ({condition.reason})"
+
+
+def _model(target: SlotTarget | None) -> str:
+    return target.model if target else "-"
+
+
+def _linked(slot: SlotObserved) -> str:
+    current = slot.record.current
+    return "ok" if current is not None and slot.linked == current.files.id else "broken"
+
+
+def _bytes(size_bytes: int | None) -> str:
+    return "-" if size_bytes is None else format_size(size_bytes)
+
+
+def _time(at: datetime | None) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else "-"

@@ -1,0 +1,228 @@
+"""A plan and a run for people: one line per action, the figures, and a last line that never changes shape.
+
+On a terminal every line fits its width, except a command meant to be copied; piped, nothing is cut.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from reconciler.cli.render.text import cells, coloured, count, elide, pad, printable, wrap
+from reconciler.core.action import (
+    Action,
+    AdoptHash,
+    DropChangedLink,
+    Fetch,
+    ForgetBlob,
+    MarkUnreferenced,
+    MoveSlot,
+    Operation,
+    Quarantine,
+    Reclaim,
+    RemoveEntry,
+    RemoveGeneration,
+    RemovePart,
+    RemoveSlot,
+    SwitchSlot,
+    UnmarkUnreferenced,
+    Verify,
+    WriteEntry,
+)
+from reconciler.core.plan import Plan
+from reconciler.core.quantity import format_size
+from reconciler.core.report import Result, ResultStatus, RunReport
+from reconciler.plan.document import PlanCounts, count_actions, instant, redacted_sources
+
+NOTHING = "Nothing to do."
+_SUBJECT_MAX = 40  # leaves half of an 80-column line for figures and reason
+_SIZE_WIDTH = 8  # "999.9 MB"
+_INDENT = " " * 6
+_COMMIT = re.compile(r"(?<=@)[0-9a-f]{40}(?=/)")
+
+_VERBS: Mapping[type[Operation], tuple[str, str]] = {
+    Fetch: ("+", "fetch"),
+    AdoptHash: ("+", "adopt"),
+    Verify: ("~", "verify"),
+    DropChangedLink: ("-", "tidy"),
+    WriteEntry: ("+", "register"),
+    RemoveEntry: ("-", "drop"),
+    SwitchSlot: ("~", "switch"),
+    MoveSlot: (">", "move"),
+    RemoveSlot: ("-", "delete"),
+    MarkUnreferenced: ("~", "mark"),
+    UnmarkUnreferenced: ("~", "unmark"),
+    Quarantine: ("-", "quarantine"),
+    Reclaim: ("-", "delete"),
+    RemovePart: ("-", "tidy"),
+    ForgetBlob: ("-", "tidy"),
+    RemoveGeneration: ("-", "tidy"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How lines are fitted."""
+
+    width: int | None = None
+    """Columns; None: as long as they are."""
+    colour: bool = False
+
+
+def render_plan(plan: Plan, style: Style, confirm_command: str) -> list[str]:
+    """The whole of `plan`; `confirm_command` is what releases a tripped fuse."""
+    if plan.is_empty:
+        return [NOTHING]
+    # The fuse says it once, below, for all it holds back.
+    said = plan.fuse.message if plan.fuse else None
+    lines = _action_lines(plan.actions, said, style)
+    if plan.fuse:
+        lines += _fuse_lines(plan.fuse.message, confirm_command, style)
+    return [*lines, "", *_disk_lines(plan, style), plan_line(plan)]
+
+
+def render_outcome(report: RunReport, style: Style) -> list[str]:
+    """What became of a plan that was printed before: everything that is not done, then the totals."""
+    if report.plan is None or report.plan.is_empty:
+        return []
+    actions = {action.id: action for action in report.plan.actions}
+    lines = [""]
+    for result in report.results:
+        if result.status in (ResultStatus.FAILED, ResultStatus.WAITING):
+            lines += _problem_lines(report, actions.get(result.id), result, style)
+    return [*lines, outcome_line(report, actions)]
+
+
+def plan_line(plan: Plan) -> str:
+    """The last line of a plan; the first five figures are always there, in this order."""
+    counts = count_actions(plan)
+    size = f" ({format_size(plan.fetch.bytes)})" if plan.fetch.count else ""
+    if plan.fetch.unknown:
+        size = f" ({format_size(plan.fetch.bytes)} + {plan.fetch.unknown} unknown)"
+    figures = [
+        f"{plan.fetch.count} to fetch{size}",
+        count(counts.entries, "entry", "entries"),
+        count(counts.slot_switches, "slot"),
+        f"{counts.deletes} to delete",
+        f"{counts.blocked} blocked",
+    ]
+    return "Plan: " + ", ".join(figures + _further(counts))
+
+
+def _further(counts: PlanCounts) -> list[str]:
+    rehashes = [f"{counts.rehashes} to re-hash"] if counts.rehashes else []
+    return rehashes + ([f"{counts.housekeeping} housekeeping"] if counts.housekeeping else [])
+
+
+def outcome_line(report: RunReport, actions: Mapping[str, Action]) -> str:
+    """The last line of a run."""
+    ended = {status: [r for r in report.results if r.status is status] for status in ResultStatus}
+    done = [actions[result.id] for result in ended[ResultStatus.DONE] if result.id in actions]
+    fetched = [action for action in done if isinstance(action.operation, Fetch)]
+    size_bytes = sum(action.size_bytes or 0 for action in fetched)
+    figures = [
+        f"{len(fetched)} fetched" + (f" ({format_size(size_bytes)})" if size_bytes else ""),
+        count(sum(isinstance(a.operation, WriteEntry | RemoveEntry) for a in done), "entry", "entries"),
+        count(sum(isinstance(a.operation, SwitchSlot | MoveSlot) for a in done), "slot"),
+        f"{sum(action.destructive for action in done)} deleted",
+        f"{len(ended[ResultStatus.FAILED])} failed",
+    ]
+    figures += [f"{len(ended[s])} {s}" for s in (ResultStatus.WAITING, ResultStatus.BLOCKED) if ended[s]]
+    return "Done: " + ", ".join(figures)
+
+
+def subject(action: Action) -> str:
+    """What an action is about, as people call it."""
+    if action.kind in ("blob", "generation"):
+        short = f"{action.kind} {action.name[:12]}"
+        more = f" +{len(action.owners) - 1}" if len(action.owners) > 1 else ""
+        return printable(action.owners[0] + more if action.owners else short)
+    return printable(f"{action.kind}s/{action.name}")
+
+
+def verb(operation: Operation) -> tuple[str, str]:
+    """(sign, word) of an operation."""
+    if isinstance(operation, WriteEntry) and operation.renamed_from:
+        return ">", "rename"
+    return _VERBS[type(operation)]
+
+
+def explanation(action: Action, *, short: bool = False) -> str:
+    """Why an action is planned, and where a fetch gets its bytes; `short` cuts commits."""
+    sources = redacted_sources(action)
+    text = action.message
+    if sources:
+        others = len(sources) - 1
+        source = _COMMIT.sub(lambda found: found.group()[:8] + "…", sources[0]) if short else sources[0]
+        text += f", from {source}" + (f" (or {count(others, 'other source')})" if others else "")
+    return printable(text)
+
+
+def _action_lines(actions: tuple[Action, ...], said: str | None, style: Style) -> list[str]:
+    subjects = [subject(action) for action in actions]
+    widest = max((cells(text) for text in subjects), default=0)
+    column = widest if style.width is None else min(widest, _SUBJECT_MAX, max(12, style.width - 36))
+    return [
+        line
+        for action, text in zip(actions, subjects, strict=True)
+        for line in _action_line(action, pad(elide(text, column), column), said, style)
+    ]
+
+
+def _action_line(action: Action, column: str, said: str | None, style: Style) -> Iterator[str]:
+    sign, word = verb(action.operation)
+    sign = "!" if action.blocked else sign
+    head = f"  {sign} {word:<10} {column} {pad(_size(action), _SIZE_WIDTH, right=True)}"
+    why = explanation(action, short=style.width is not None)
+    if style.width is None or cells(head) + 2 + cells(why) <= style.width:
+        yield coloured(f"{head}  {why}", sign, colour=style.colour)
+    else:
+        yield coloured(head.rstrip(), sign, colour=style.colour)
+        yield from wrap(why, style.width, _INDENT)
+    if action.blocked and action.blocked.message != said:
+        yield from wrap(printable(f"blocked: {action.blocked.reason}: {action.blocked.message}"), style.width, _INDENT)
+
+
+def _size(action: Action) -> str:
+    if action.size_bytes is None:
+        return "unknown"
+    return format_size(action.size_bytes) if action.size_bytes else ""
+
+
+def _fuse_lines(message: str, confirm_command: str, style: Style) -> list[str]:
+    # The command is never wrapped: it is there to be copied.
+    return [
+        "",
+        *(
+            coloured(line, "!", colour=style.colour)
+            for line in wrap(f"Pruning is blocked: {printable(message)}", style.width, "")
+        ),
+        *wrap("If exactly these deletions are wanted, run", style.width, ""),
+        f"  {confirm_command}",
+    ]
+
+
+def _disk_lines(plan: Plan, style: Style) -> list[str]:
+    unknown = f" and {plan.fetch.unknown} of unknown size" if plan.fetch.unknown else ""
+    freed = f", {format_size(plan.delete_bytes)} freed" if plan.delete_bytes else ""
+    after = f"{format_size(plan.free_after_bytes)} free after" if plan.free_after_bytes >= 0 else "too little free"
+    text = f"Disk: {format_size(plan.peak_disk_bytes)}{unknown} more at the peak{freed}, {after}"
+    return wrap(f"{text} ({format_size(plan.free_bytes)} now)", style.width, "")
+
+
+def _problem_lines(report: RunReport, action: Action | None, result: Result, style: Style) -> list[str]:
+    sign = "!" if result.status is ResultStatus.FAILED else "~"
+    # What a later pass of the run added is known by its id alone.
+    what = f"{verb(action.operation)[1]} {subject(action)}" if action else result.id
+    code = f" ({result.code})" if result.code else ""
+    next_try = _next_try(report, action) if action else None
+    when = f"; next try {next_try}" if next_try else ""
+    text = f"{result.status} {what}{code}: {result.message or 'no reason'}{when}"
+    lines = wrap(printable(text), style.width, "    ")
+    return [coloured(f"  {sign} {lines[0][4:]}", sign, colour=style.colour), *lines[1:]]
+
+
+def _next_try(report: RunReport, action: Action) -> str | None:
+    times = [c.next_attempt_at for c in report.conditions if c.object in action.owners and c.next_attempt_at]
+    return instant(min(times)) if times else None

@@ -1,0 +1,64 @@
+"""Scrubbing: every owned blob is read again and compared with its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reconciler.core.change import AppendHistory, ChangeSet, UnverifyBlob
+from reconciler.core.digest import Digest
+from reconciler.core.history import HistoryRow
+from reconciler.core.observed import BlobObserved, ObservedState, Place
+from reconciler.ports import BlobStore, Clock, Registry
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What a scrub found."""
+
+    checked: int
+    ok: int
+    corrupt: tuple[Digest, ...]
+    """Moved to `corrupt/`; the next converge fetches those that are wanted."""
+    missing: tuple[Digest, ...]
+    """Verified once, but no bytes are left."""
+
+
+def scrub(
+    observed: ObservedState,
+    only: frozenset[Digest] | None,
+    registry: Registry,
+    store: BlobStore,
+    clock: Clock,
+    told: Callable[[Digest, int], None],
+) -> VerifyReport:
+    """Re-hash the owned blobs (`only` those, if given); the caller holds the writer lock.
+
+    `told` hears (digest, bytes read so far) at least every MiB and may raise to stop.
+    """
+    corrupt: list[Digest] = []
+    missing: list[Digest] = []
+    checked = 0
+    for digest in sorted(observed.blobs):
+        blob = observed.blobs[digest]
+        if blob.row is None or blob.row.verified_at is None or (only is not None and digest not in only):
+            continue
+        checked += 1
+        if blob.place is None:
+            missing.append(digest)
+        elif not _is_intact(blob, blob.place, store, told):
+            corrupt.append(digest)
+            _set_aside(blob, blob.place, registry, store, clock)
+    return VerifyReport(checked, checked - len(corrupt) - len(missing), tuple(corrupt), tuple(missing))
+
+
+def _is_intact(blob: BlobObserved, place: Place, store: BlobStore, told: Callable[[Digest, int], None]) -> bool:
+    actual, _ = store.hash_blob(blob.digest, place, lambda done: told(blob.digest, done))
+    return actual == blob.digest
+
+
+def _set_aside(blob: BlobObserved, place: Place, registry: Registry, store: BlobStore, clock: Clock) -> None:
+    store.set_aside(blob.digest, place)
+    reason = "its bytes are no longer what their name says"
+    row = HistoryRow(clock.now(), "SetAside", blob.digest, blob.size_bytes, (), reason, "")
+    registry.commit(ChangeSet((UnverifyBlob(blob.digest), AppendHistory(row))))

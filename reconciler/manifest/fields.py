@@ -1,0 +1,307 @@
+"""What a manifest may say: every section and key that this version honours, in one table.
+
+`read.py` checks manifests against it and `schema.py` makes the JSON Schema from it. A key of the
+product that is not honoured yet stands in `later`, so that it is refused by its name.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from reconciler.core.desired import Adopt, Driver, Role
+from reconciler.core.names import MAX_NAME, name_problem, path_problem, slot_name_problem
+from reconciler.manifest.scalars import (
+    BOOLEAN,
+    DIGEST,
+    DURATION,
+    HOST_RULE,
+    LOCATED_TEXT,
+    LOCK_VERSION,
+    OPTIONAL_COMMIT,
+    SHARE,
+    SIZE,
+    SOURCE_TEXT,
+    TEXT,
+    choice,
+    integer,
+)
+from reconciler.manifest.shapes import (
+    Group,
+    GroupList,
+    ListType,
+    NamedGroups,
+    fields,
+    group,
+    groups,
+    named,
+    scalar,
+    several,
+)
+
+
+def lock_path_problem(path: str) -> str | None:
+    """Why `path` can't be a file of a locked source; None if it can."""
+    return path_problem(path) if path else None
+
+
+def any_source(_: str) -> None:
+    """Nothing: an unreadable source matches no manifest, and is reported as unused."""
+
+
+class ApiVersion(StrEnum):
+    """Versions of the format that are understood."""
+
+    V1 = "reconciler/v1"
+
+
+class PruneMode(StrEnum):
+    """Which bytes are garbage."""
+
+    ORPHANS = "orphans"
+
+
+_NAME_INSIDE = r"/~\u0000-\u001f\u007f"
+_NAME = {
+    "minLength": 1,
+    "maxLength": MAX_NAME,
+    "pattern": rf"^[^\s{_NAME_INSIDE}]([^{_NAME_INSIDE}]*[^\s{_NAME_INSIDE}])?$",
+}
+_SLOT_NAME = {"pattern": r"^[a-z0-9][a-z0-9_-]{0,31}$"}
+_PATH_PART = r"[A-Za-z0-9_-]([A-Za-z0-9_. -]*[A-Za-z0-9_-])?"
+_PATH = {"minLength": 1, "pattern": rf"^{_PATH_PART}(/{_PATH_PART})*$"}
+
+_EXAMPLE_SOURCE = "https://example.com/models/house-style.gguf"
+_EXAMPLE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+# ---- models ----------------------------------------------------------------------------------
+
+SHA256 = scalar(
+    "sha256",
+    DIGEST,
+    "SHA-256 of the bytes, 64 hexadecimal digits. Mandatory, here or in reconcile.lock: bytes without it "
+    "are never published.",
+    examples=(_EXAMPLE_SHA256,),
+)
+BYTES = scalar(
+    "bytes",
+    integer(0),
+    "Size in bytes. Without it the size is unknown until the server tells it.",
+    examples=(90868376,),
+)
+ROLE = scalar("role", choice(Role), "What the file is for; told from its name where absent.")
+FILE = Group("A file of a model", fields(SHA256, BYTES, ROLE))
+
+SOURCE = scalar(
+    "source",
+    SOURCE_TEXT,
+    "Where the bytes come from: https://, http:// (where egress allows it), hf://ORG/REPO@COMMIT/PATH with a commit of "
+    "40 digits, or file: with a path that is absolute or relative to this file. With `files` it is their prefix.",
+    examples=(_EXAMPLE_SOURCE, "file:weights/house-style.gguf"),
+)
+SOURCES = several(
+    "sources",
+    ListType(SOURCE_TEXT, min_items=1),
+    "Mirrors of the same bytes, tried in order.",
+    examples=([_EXAMPLE_SOURCE],),
+)
+FILES = named(
+    "files",
+    NamedGroups(FILE, "file path", path_problem, _PATH, min_items=1),
+    "The files of a model that has several, by their path below the source; runtimes see them under the same path.",
+)
+NAME = scalar(
+    "name",
+    TEXT,
+    "The name people and runtimes see. For a single file it is also the file's name; default: the last part of the "
+    "source.",
+)
+LICENSE = scalar("license", TEXT, "The licence, as an SPDX identifier where it has one.", examples=("apache-2.0",))
+PROVIDER = scalar("provider", TEXT, "Who it comes from; default: the scheme of the first source.")
+LABELS = several("labels", ListType(TEXT), "Words to find it by.", examples=(["chat", "code"],))
+ADOPT = scalar(
+    "adopt",
+    choice(Adopt),
+    "How the bytes of a file: source come into the store: cloned or copied, or as a second name of the same file.",
+    default="clone",
+)
+CATALOG_ALIAS = scalar(
+    "catalog", LOCATED_TEXT, "The catalog entry whose fields hold where this one does not say otherwise."
+)
+
+_MODEL_FIELDS = fields(
+    SOURCE,
+    SOURCES,
+    CATALOG_ALIAS,
+    SHA256,
+    BYTES,
+    FILES,
+    NAME,
+    LICENSE,
+    PROVIDER,
+    LABELS,
+    ADOPT,
+)
+_MODEL_LATER = ("priority", "pin", "track")
+_ONE_KIND_OF_SOURCE = {"not": {"required": ["source", "sources"]}}
+_ONE_KIND_OF_FILES = {"not": {"required": ["files"], "anyOf": [{"required": ["sha256"]}, {"required": ["bytes"]}]}}
+_HAS_SOURCE = {"anyOf": [{"required": ["source"]}, {"required": ["sources"]}]}
+_HAS_SOURCE_OR_ALIAS = {"anyOf": [{"required": ["source"]}, {"required": ["sources"]}, {"required": ["catalog"]}]}
+
+MODEL = Group(
+    "A model",
+    _MODEL_FIELDS,
+    later=_MODEL_LATER,
+    rules={"allOf": [_ONE_KIND_OF_SOURCE, _ONE_KIND_OF_FILES, _HAS_SOURCE_OR_ALIAS]},
+)
+CATALOG_ENTRY = Group(
+    "Fields that models share",
+    _MODEL_FIELDS,
+    later=_MODEL_LATER,
+    rules={"allOf": [_ONE_KIND_OF_SOURCE, _ONE_KIND_OF_FILES]},
+)
+MODELS = named(
+    "models", NamedGroups(MODEL, "model name", name_problem, _NAME), "The models that must be present, by name."
+)
+CATALOG = named(
+    "catalog",
+    NamedGroups(CATALOG_ENTRY, "catalog name", name_problem, _NAME),
+    "Fields that models share, by alias; a model takes them with `catalog: ALIAS`.",
+)
+
+# ---- adapters, slots -------------------------------------------------------------------------
+
+BASE = scalar("base", LOCATED_TEXT, "The model that the adapter is for.", required=True)
+ADAPTER = Group(
+    "A LoRA adapter",
+    fields(BASE, SOURCE, SOURCES, SHA256, BYTES),
+    later=("alpha", "rank", "files"),
+    rules={"allOf": [_ONE_KIND_OF_SOURCE, _HAS_SOURCE]},
+)
+ADAPTERS = named(
+    "adapters",
+    NamedGroups(ADAPTER, "adapter name", name_problem, _NAME),
+    "The LoRA adapters that must be present, by name.",
+)
+
+DRIVER = scalar(
+    "driver",
+    choice(Driver, later=("process", "http", "command")),
+    "What serves the slot: link, files only.",
+    default="link",
+)
+RUNTIME = group(
+    "runtime",
+    Group("How a slot is served", fields(DRIVER), later=("command", "env", "port", "health", "health_timeout")),
+    "How the slot is served.",
+)
+SLOT_MODEL = scalar("model", LOCATED_TEXT, "The model that the slot serves.", required=True)
+DEFAULT = scalar("default", BOOLEAN, "Whether this is the node's default; at most one slot is.", default=False)
+SLOT = Group(
+    "A stable name for a model", fields(SLOT_MODEL, DEFAULT, RUNTIME), later=("adapters", "load", "idle_ttl", "anchor")
+)
+SLOTS = named(
+    "slots",
+    NamedGroups(SLOT, "slot name", slot_name_problem, _SLOT_NAME),
+    "Stable names, and the model that each of them serves.",
+)
+
+# ---- settings --------------------------------------------------------------------------------
+
+MAX = scalar("max", integer(1), "Downloads that run at once.", default=2)
+HARD_CAP = scalar("hard_cap", integer(1), "What `max` can never exceed.", default=16)
+PER_HOST = scalar("per_host", integer(1), "Downloads from one host that run at once.", default=4)
+CONCURRENCY = group(
+    "concurrency",
+    Group("Download limits", fields(MAX, HARD_CAP, PER_HOST), later=("bandwidth",)),
+    "How much is downloaded at once.",
+)
+
+MODE = scalar(
+    "mode",
+    choice(PruneMode, later=("lru", "quota")),
+    "Which bytes are garbage: orphans, those that nothing names.",
+    default="orphans",
+)
+TTL = scalar("ttl", DURATION, "How long bytes stay after nothing names them any more.", default="24h")
+QUARANTINE = scalar("quarantine", DURATION, "How long they can then be undeleted.", default="7d")
+KEEP = scalar("keep", integer(0), "Previous versions kept of each model that is still declared.", default=0)
+DELETE_SHARE = scalar(
+    "share",
+    SHARE,
+    "The largest share of all blobs that one run deletes without confirmation, from 10 blobs up.",
+    default="30%",
+)
+DELETE_BYTES = scalar("bytes", SIZE, "The most bytes that one run deletes without confirmation.", examples=("200GiB",))
+MAX_DELETE = group(
+    "max_delete", Group("Deletion limits", fields(DELETE_SHARE, DELETE_BYTES)), "More than this needs a person."
+)
+PRUNING = group(
+    "pruning",
+    Group("Garbage collection", fields(MODE, TTL, QUARANTINE, KEEP, MAX_DELETE), later=("quota", "min_free")),
+    "When bytes that nothing names are removed.",
+)
+
+RETRIES = scalar("retries", integer(0), "Further tries at a source before the next source.", default=2)
+IDLE_TIMEOUT = scalar("idle_timeout", DURATION, "The longest silence of a server; 0 means no limit.", default="300s")
+DEFAULTS = group(
+    "defaults",
+    Group("What models inherit", fields(PROVIDER, LABELS, RETRIES, IDLE_TIMEOUT), later=("segments",)),
+    "What holds for every model that does not say otherwise.",
+)
+
+ALLOW = several(
+    "allow",
+    ListType(HOST_RULE),
+    "The only hosts that may be talked to: HOST, HOST:PORT or *.HOST. Absent: any.",
+    examples=(["huggingface.co", "*.hf.co"],),
+)
+ALLOW_HTTP = scalar("allow_http", BOOLEAN, "Whether plain http is allowed.", default=False)
+ALLOW_PRIVATE = scalar(
+    "allow_private", BOOLEAN, "Whether private, loopback and link-local addresses are allowed.", default=False
+)
+EGRESS = group(
+    "egress", Group("Network rules", fields(ALLOW, ALLOW_HTTP, ALLOW_PRIVATE)), "Which hosts may be talked to, and how."
+)
+
+MOVE_FROM = scalar(
+    "from", LOCATED_TEXT, "The reference it had, such as models/old.", required=True, examples=("models/old",)
+)
+MOVE_TO = scalar("to", LOCATED_TEXT, "The reference it has now.", required=True, examples=("models/new",))
+MOVED = groups(
+    "moved",
+    GroupList(Group("A rename", fields(MOVE_FROM, MOVE_TO))),
+    "What was renamed: nothing is deleted or fetched because of it.",
+)
+
+# ---- the document ----------------------------------------------------------------------------
+
+API_VERSION = scalar(
+    "apiVersion",
+    choice(ApiVersion),
+    "The version of this format.",
+    required=True,
+    examples=(ApiVersion.V1.value,),
+)
+MANIFEST = Group(
+    "Manifest of the model reconciler",
+    fields(API_VERSION, MODELS, ADAPTERS, SLOTS, CONCURRENCY, PRUNING, CATALOG, DEFAULTS, EGRESS, MOVED),
+    later=("budgets", "schedule", "upstreams", "peers"),
+)
+
+# ---- reconcile.lock --------------------------------------------------------------------------
+
+LOCK_FORMAT = scalar("format", LOCK_VERSION, "The version of this format.", required=True)
+LOCK_COMMIT = scalar("commit", OPTIONAL_COMMIT, "The commit that a repository's reference stood for.")
+LOCK_SHA256 = scalar("sha256", DIGEST, "SHA-256 of the bytes.", required=True)
+LOCK_BYTES = scalar("bytes", integer(0), "Size in bytes.")
+LOCK_FILES = named(
+    "files",
+    NamedGroups(Group("Pin of a file", fields(LOCK_SHA256, LOCK_BYTES)), "file path", lock_path_problem, {}),
+    "The files below the source, by path; a source that is a single file has the path ''.",
+)
+LOCK_SOURCES = named(
+    "sources",
+    NamedGroups(Group("Pins of a source", fields(LOCK_COMMIT, LOCK_FILES)), "source", any_source, {}),
+    "The sources as the manifests write them.",
+)
+LOCK = Group("Lock file of the model reconciler", fields(LOCK_FORMAT, LOCK_SOURCES))

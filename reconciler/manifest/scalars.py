@@ -1,0 +1,260 @@
+"""What a single value may look like: from its text to a value, and the same rule as JSON Schema.
+
+Types come from the field, never from the look of the text, so a digest of digits stays a text.
+The pattern that the schema shows is the one that is checked here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from reconciler.core.digest import Digest
+from reconciler.core.egress import HostRule, parse_host_rule
+from reconciler.core.quantity import parse_duration, parse_share, parse_size
+from reconciler.manifest.nodes import ScalarNode
+from reconciler.manifest.problems import Reason, shown
+
+T = TypeVar("T")
+
+MAX_INTEGER = 10**15
+# A petabyte; larger figures are typing errors, and every reader of JSON keeps these exact.
+
+MAX_DURATION_S = 100 * 365 * 86_400.0
+# Beyond a century, dates overflow before anybody could notice a difference.
+
+_EMPTY = frozenset(["", "~", "null", "Null", "NULL"])
+"""Plain texts that are nothing in YAML 1.2."""
+
+_TRUE_IN_YAML_1_1 = frozenset(["y", "yes", "on", "true"])
+_FALSE_IN_YAML_1_1 = frozenset(["n", "no", "off", "false"])
+
+
+class BadValueError(Exception):
+    """The text is not what its field wants."""
+
+    def __init__(self, message: str, hint: str | None = None, reason: Reason = Reason.BAD_VALUE) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarType(Generic[T]):
+    """One type of value."""
+
+    parse: Callable[[ScalarNode], T]
+    """The value of a node; raises BadValueError."""
+    schema: Mapping[str, object]
+    """The same rule as JSON Schema."""
+
+
+def is_nothing(node: ScalarNode) -> bool:
+    """Whether YAML 1.2 calls the node null: an empty value, `~` or `null`, not quoted."""
+    return node.plain and node.text in _EMPTY
+
+
+def _matching(pattern: str, wanted: str, hint: str | None = None) -> Callable[[ScalarNode], str]:
+    match = re.compile(pattern).fullmatch  # `$` alone would let a final line break pass
+
+    def parse(node: ScalarNode) -> str:
+        text = node.text
+        if match(text) and (text not in _EMPTY or not is_nothing(node)):
+            return text
+        raise BadValueError(f"wanted {wanted}, got {described(node)}", hint)
+
+    return parse
+
+
+def described(node: ScalarNode) -> str:
+    """What stands there, in words for a message."""
+    return "nothing" if is_nothing(node) else shown(node.text)
+
+
+# ---- texts -----------------------------------------------------------------------------------
+
+_CONTROL = r"\u0000-\u001f\u007f-\u009f"
+_PRINTABLE = rf"^[^{_CONTROL}]+$"
+_printable = _matching(_PRINTABLE, "a text on one line")
+
+TEXT = ScalarType(_printable, {"type": "string", "pattern": _PRINTABLE})
+
+
+def _located(node: ScalarNode) -> ScalarNode:
+    _printable(node)
+    return node
+
+
+LOCATED_TEXT = ScalarType(_located, TEXT.schema)
+"""A text whose meaning depends on others, kept with its position until they are known."""
+
+_SOURCE = (
+    rf"^(https?://[^\u0020{_CONTROL}]+"
+    rf"|hf://[^/\s]+/[^/@\s]+@[0-9a-f]{{40}}(/[^{_CONTROL}]*)?"
+    rf"|file:[^{_CONTROL}]+)$"
+)
+SOURCE_TEXT = ScalarType(_located, {"type": "string", "pattern": _SOURCE})
+"""Read by `sources.py`, which says more than that a pattern does not match."""
+
+_DIGEST = r"^(sha256:)?[0-9a-fA-F]{64}$"
+_is_digest = re.compile(_DIGEST).fullmatch
+
+
+def _digest(node: ScalarNode) -> Digest:
+    text = node.text
+    if _is_digest(text):
+        return Digest.parse(text)
+    got = described(node) if len(text) < 10 else f"{len(text)} characters: {shown(text)}"
+    raise BadValueError(f"wanted a SHA-256 of 64 hexadecimal digits, got {got}")
+
+
+DIGEST = ScalarType(_digest, {"type": "string", "pattern": _DIGEST})
+
+_HOST = rf"^[^\s/@?#{_CONTROL}]+$"
+_host_text = _matching(_HOST, "a host such as huggingface.co, *.hf.co or 127.0.0.1:8080")
+
+
+def _host_rule(node: ScalarNode) -> HostRule:
+    text = _host_text(node)
+    try:
+        return parse_host_rule(text)
+    except ValueError as error:
+        raise BadValueError(str(error)) from error
+
+
+HOST_RULE = ScalarType(_host_rule, {"type": "string", "pattern": _HOST})
+
+
+# ---- choices ---------------------------------------------------------------------------------
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def choice(values: type[E], *, later: tuple[str, ...] = ()) -> ScalarType[E]:
+    """One of `values`; those in `later` are known but not supported by this version."""
+    by_text = {value.value: value for value in values}
+    wanted = " or ".join(by_text)
+
+    def parse(node: ScalarNode) -> E:
+        found = by_text.get(node.text)
+        if found is not None:
+            return found
+        if node.text in later:
+            message = f"{shown(node.text)} is not supported by this version; wanted {wanted}"
+            raise BadValueError(message, reason=Reason.UNSUPPORTED_VALUE)
+        raise BadValueError(f"wanted {wanted}, got {described(node)}")
+
+    return ScalarType(parse, {"type": "string", "enum": list(by_text)})
+
+
+def _boolean(node: ScalarNode) -> bool:
+    if node.plain and node.text in ("true", "false"):
+        return node.text == "true"
+    lower = node.text.lower()
+    meant = "true" if lower in _TRUE_IN_YAML_1_1 else "false" if lower in _FALSE_IN_YAML_1_1 else None
+    hint = f"write {meant}, without quotes: YAML 1.2 knows no other truth values" if meant else None
+    raise BadValueError(f"wanted true or false, got {described(node)}", hint)
+
+
+BOOLEAN = ScalarType(_boolean, {"type": "boolean"})
+
+
+# ---- figures ---------------------------------------------------------------------------------
+
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
+_LOOKS_LIKE_INTEGER = re.compile(r"[+]?0*([0-9_]+)").fullmatch
+
+
+def integer(minimum: int) -> ScalarType[int]:
+    """A whole number from `minimum` to `MAX_INTEGER`, in plain decimal digits."""
+    wanted = f"a whole number of at least {minimum}"
+
+    def parse(node: ScalarNode) -> int:
+        if node.plain and _INTEGER(node.text) and minimum <= (value := int(node.text)) <= MAX_INTEGER:
+            return value
+        raise BadValueError(f"wanted {wanted}, got {described(node)}", _integer_hint(node))
+
+    return ScalarType(parse, {"type": "integer", "minimum": minimum, "maximum": MAX_INTEGER})
+
+
+def _integer_hint(node: ScalarNode) -> str | None:
+    if not node.plain and _INTEGER(node.text):
+        return "remove the quotes"
+    found = _LOOKS_LIKE_INTEGER(node.text)
+    plain = found.group(1).replace("_", "") if found else ""
+    if plain and plain != node.text and _INTEGER(plain):
+        return f"write {plain}: leading zeros, signs and underscores mean different things in YAML 1.1 and 1.2"
+    return None
+
+
+_NUMBER = r"[0-9]{1,15}(\.[0-9]{1,9})?"
+_DURATION = rf"^{_NUMBER}[smhd]?$"
+_duration_text = _matching(_DURATION, "a duration such as 30s, 5m, 24h or 7d")
+
+
+def _duration(node: ScalarNode) -> float:
+    seconds = parse_duration(_duration_text(node))
+    if seconds > MAX_DURATION_S:
+        raise BadValueError(f"wanted a duration of at most a century, got {described(node)}")
+    return seconds
+
+
+DURATION = ScalarType(
+    _duration,
+    {"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_DURATION_S}, {"type": "string", "pattern": _DURATION}]},
+)
+"""Seconds."""
+
+_SIZE = rf"^{_NUMBER}\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?$"
+_size_text = _matching(_SIZE, "a size such as 10GiB, 500MB or 1024")
+
+
+def _size(node: ScalarNode) -> int:
+    size_bytes = parse_size(_size_text(node))
+    if size_bytes > MAX_INTEGER:
+        raise BadValueError(f"wanted a size of at most a petabyte, got {described(node)}")
+    return size_bytes
+
+
+SIZE = ScalarType(
+    _size,
+    {"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_INTEGER}, {"type": "string", "pattern": _SIZE}]},
+)
+"""Bytes."""
+
+_SHARE = r"^(100(\.0{1,9})?|[0-9]{1,2}(\.[0-9]{1,9})?)%$"
+_share_text = _matching(_SHARE, "a percentage from 0% to 100%")
+
+
+def _share(node: ScalarNode) -> float:
+    return parse_share(_share_text(node))
+
+
+SHARE = ScalarType(_share, {"type": "string", "pattern": _SHARE})
+"""A fraction from 0 to 1."""
+
+
+# ---- reconcile.lock --------------------------------------------------------------------------
+
+
+def _lock_version(node: ScalarNode) -> int:
+    if node.plain and node.text == "1":
+        return 1
+    raise BadValueError(f"wanted format 1, got {described(node)}", "a newer version of this program wrote it")
+
+
+LOCK_VERSION = ScalarType(_lock_version, {"const": 1})
+
+_COMMIT = r"^[0-9a-f]{40}$"
+_commit_text = _matching(_COMMIT, "a commit of 40 hexadecimal digits")
+
+
+def _optional_commit(node: ScalarNode) -> str | None:
+    return None if is_nothing(node) else _commit_text(node)
+
+
+OPTIONAL_COMMIT = ScalarType(_optional_commit, {"type": ["string", "null"], "pattern": _COMMIT})

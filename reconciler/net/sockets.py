@@ -1,0 +1,222 @@
+"""Sockets whose waits end: every one is a slice of at most a second that looks at the stop signal.
+
+Closing a socket does not wake a blocked `recv`, and `SSLSocket.shutdown` forgets the TLS state so
+that the next read would return ciphertext. So a stop shuts down the raw socket underneath, and the
+stop is looked at before any error or end of stream is believed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TypeVar
+
+from reconciler.core.job import Code
+from reconciler.net.failure import NetError
+from reconciler.net.request import Call, Stop
+from reconciler.ports import Clock
+
+SLICE_S = 1.0
+# What a person who pressed Ctrl-C waits at most for; the cost is one wake-up a second per silent socket.
+CONNECT_TIMEOUT_S = 10.0
+# Longer than three lost SYNs on a healthy link; a host that needs more is down.
+
+T = TypeVar("T")
+
+
+class _NeverStop:
+    def check(self) -> None:
+        return None
+
+    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
+        return lambda: None
+
+
+class Watch:
+    """What all sockets of one session obey at the moment: the stop and the idle limit of its call."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._stop: Stop = _NeverStop()
+        self._withdraw: Callable[[], None] = lambda: None
+        self.idle_timeout_s = 0.0
+        self.active: socket.socket | None = None
+        """The socket in use: what `interrupt` shuts down."""
+
+    def begin(self, call: Call) -> None:
+        """The call's stop and idle limit count from now on."""
+        self.end()
+        self._stop = call.stop
+        self.idle_timeout_s = call.idle_timeout_s
+        self._withdraw = call.stop.on_cancel(self.interrupt)
+
+    def end(self) -> None:
+        """No call runs; idle connections stay as they are."""
+        self._withdraw()
+        self._stop, self._withdraw, self.active = _NeverStop(), lambda: None, None
+
+    def check(self) -> None:
+        """Return while the call may go on; raises what its stop raises."""
+        self._stop.check()
+
+    def interrupt(self) -> None:
+        """Whoever waits on the active socket wakes up; safe from any thread."""
+        sock = self.active
+        if sock is not None:
+            try:
+                # Not SSLSocket.shutdown: see the top of this file.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                pass  # closed meanwhile: nobody waits on it any more
+
+    def wait(self, step: Callable[[], T], *, limit_s: float, late: Callable[[], NetError], peer: str) -> T:
+        """What `step` returns; it is repeated after each slice until `limit_s` (0: for ever) is over."""
+        since = self._clock.monotonic()
+        while True:
+            self.check()
+            try:
+                return step()
+            except (TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                self.check()
+                if limit_s and self._clock.monotonic() - since >= limit_s:
+                    raise late() from None
+            except OSError as error:
+                self.check()
+                raise _lost(peer, error) from None
+
+
+class Channel:
+    """A connected socket, plain or TLS, whose waits are slices."""
+
+    def __init__(self, sock: socket.socket, watch: Watch, peer: str) -> None:
+        self.sock = sock
+        self._watch = watch
+        self._peer = peer
+        self._slice_s = -1.0
+
+    def read(self, max_bytes: int) -> bytes:
+        """Up to `max_bytes`; empty at the end of the stream. Raises NetError, or what the stop raises."""
+        limit_s = self._watch.idle_timeout_s
+        self._enter(limit_s)
+        data = self._watch.wait(
+            lambda: self.sock.recv(max_bytes), limit_s=limit_s, late=lambda: _idle(self._peer, limit_s), peer=self._peer
+        )
+        if not data:
+            self._watch.check()
+        return data
+
+    def write(self, data: bytes) -> None:
+        """All of `data` is handed to the kernel."""
+        limit_s = self._watch.idle_timeout_s
+        self._enter(limit_s)
+        rest = memoryview(data)
+        while rest:
+            piece = rest
+            sent = self._watch.wait(
+                lambda piece=piece: self.sock.send(piece),  # type: ignore[misc]
+                limit_s=limit_s,
+                late=lambda: _idle(self._peer, limit_s),
+                peer=self._peer,
+            )
+            rest = rest[sent:]
+
+    def secure(self, context: ssl.SSLContext, server_name: str) -> None:
+        """The connection is TLS with a certificate for `server_name`."""
+        sock = context.wrap_socket(self.sock, server_hostname=server_name, do_handshake_on_connect=False)
+        self.sock, self._slice_s = sock, -1.0
+        self._enter(CONNECT_TIMEOUT_S)
+        self._watch.wait(
+            sock.do_handshake, limit_s=CONNECT_TIMEOUT_S, late=lambda: _connect_late(self._peer), peer=self._peer
+        )
+
+    def close(self) -> None:
+        """The socket is closed."""
+        self.sock.close()
+
+    def readable(self) -> bool:
+        """Whether bytes or an end wait to be read: an idle connection of which this is true is dead."""
+        return bool(_poll(self.sock, select.POLLIN, 0.0))
+
+    def _enter(self, limit_s: float) -> None:
+        self._watch.active = self.sock
+        slice_s = min(SLICE_S, limit_s) if limit_s else SLICE_S
+        if slice_s != self._slice_s:  # settimeout is a system call
+            self.sock.settimeout(slice_s)
+            self._slice_s = slice_s
+
+
+def dial(addresses: tuple[str, ...], port: int, watch: Watch, peer: str) -> Channel:
+    """A connection to the first of `addresses` that accepts one. Raises NetError."""
+    limit_s = CONNECT_TIMEOUT_S / len(addresses)
+    failure = _connect_late(peer)
+    for address in addresses:
+        try:
+            return Channel(_connect(address, port, watch, peer, limit_s), watch, peer)
+        except NetError as error:
+            failure = error
+    raise failure
+
+
+def _connect(address: str, port: int, watch: Watch, peer: str, limit_s: float) -> socket.socket:
+    def late() -> NetError:
+        return _connect_late(peer)
+
+    sock = watch.wait(lambda: _connecting(address, port), limit_s=limit_s, late=late, peer=peer)
+    try:
+        watch.active = sock
+        watch.wait(lambda: _connected(sock, limit_s), limit_s=limit_s, late=late, peer=peer)
+        watch.check()
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _connecting(address: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.connect((address, port))
+    except BlockingIOError:
+        pass  # under way; `_connected` says how it ended
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _connected(sock: socket.socket, limit_s: float) -> None:
+    if not _poll(sock, select.POLLOUT, min(SLICE_S, limit_s)):
+        raise TimeoutError
+    problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if problem:
+        raise OSError(problem, os.strerror(problem))
+
+
+def _poll(sock: socket.socket, events: int, timeout_s: float) -> list[tuple[int, int]]:
+    poller = select.poll()
+    poller.register(sock, events)
+    return poller.poll(timeout_s * 1000)
+
+
+def _idle(peer: str, limit_s: float) -> NetError:
+    return NetError(Code.IDLE_TIMEOUT, f"{peer} sent nothing for {limit_s:g} s", transient=True)
+
+
+def _connect_late(peer: str) -> NetError:
+    return NetError(Code.CONNECT, f"no connection to {peer} within {CONNECT_TIMEOUT_S:g} s", transient=True)
+
+
+def _lost(peer: str, error: OSError) -> NetError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NetError(
+            Code.CONNECT,
+            f"the certificate of {peer} was not accepted: {error.verify_message}",
+            hint="install the issuing authority on this machine, or correct the host",
+        )
+    why = error.strerror or type(error).__name__
+    return NetError(Code.CONNECT, f"the connection to {peer} failed: {why}", transient=True)

@@ -1,0 +1,211 @@
+"""HTTP/1.1 over checked connections: the home of httpcore.
+
+Egress is enforced where it can't be talked around: the name is resolved here, every address it has
+must pass, and the connection goes to exactly the address that passed, so a name that resolves
+differently a moment later changes nothing. Certificates and Host keep the name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import httpcore
+
+from reconciler.core.egress import EgressPolicy, HostPort, address_refusal
+from reconciler.core.job import Code
+from reconciler.net.failure import NetError
+from reconciler.net.sockets import Channel, Watch, dial
+
+Resolve = Callable[[str, int], tuple[str, ...]]
+RawHeaders = list[tuple[bytes, bytes]]
+
+KEEPALIVE_S = 15.0
+# Common servers wait longer; a connection that one closed earlier is noticed before it is used again.
+MAX_CONNECTIONS = 4  # one is in use, the others are kept for the hosts of a chain of redirects
+MAX_ADDRESSES = 4
+# A name with more addresses than this shares one fate; each one tried costs part of the connect timeout.
+EGRESS_HINT = "if you trust that host, allow it in the manifest's egress section"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the connection of the current request may go, and under which rules."""
+
+    target: HostPort
+    egress: EgressPolicy
+    exempt: HostPort | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response whose body has not been read."""
+
+    status: int
+    headers: RawHeaders
+    body: Iterable[bytes]
+    """Raises NetError."""
+    close: Callable[[], None]
+    network_stream: object
+    """Reads the connection directly: for a body that need not pass through the HTTP parser."""
+
+
+def resolve_by_system(host: str, port: int) -> tuple[str, ...]:
+    """The addresses of `host`, in the system's order; raises NetError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise NetError(Code.CONNECT, f"the name {host} was not resolved: {error.strerror}", transient=True) from None
+    except UnicodeError:
+        raise NetError(Code.CONNECT, f"{host} is not a name that can be resolved") from None
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def unsendable(what: str) -> NetError:
+    """The error for a request whose headers HTTP can't carry."""
+    return NetError(
+        Code.HTTP,
+        f"the request to {what} can't be sent: a header holds characters that are not allowed",
+        hint="check the access token for line breaks and characters outside ASCII",
+    )
+
+
+class Wire:
+    """Connections of one session; used by one thread. Idle ones are kept while the rules stay the same."""
+
+    def __init__(self, watch: Watch, resolve: Resolve, tls: Callable[[], ssl.SSLContext]) -> None:
+        self._backend = _Backend(watch, resolve)
+        self._tls = tls
+        self._pools: dict[str, httpcore.ConnectionPool] = {}
+        self._rules: tuple[EgressPolicy, HostPort | None] | None = None
+
+    def send(self, route: Route, method: str, path: bytes, headers: RawHeaders) -> Answer:
+        """The head of the answer; the body is read from it afterwards. Raises NetError."""
+        self._use_rules(route)
+        target = route.target
+        request = httpcore.Request(
+            method,
+            httpcore.URL(scheme=target.scheme, host=target.host.encode(), port=target.port, target=path),
+            headers=headers,
+        )
+        peer = f"{target.host}:{target.port}"
+        with _wrapped(peer):
+            response = self._pool(target.scheme).handle_request(request)
+        return Answer(
+            response.status,
+            response.headers,
+            _body(response, peer),
+            response.close,
+            response.extensions.get("network_stream"),
+        )
+
+    def close(self) -> None:
+        """All connections are closed; a later request opens new ones."""
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+
+    def _use_rules(self, route: Route) -> None:
+        # A kept connection passed the rules of its time: under others it would bypass the check.
+        rules = (route.egress, route.exempt)
+        if rules != self._rules:
+            self.close()
+            self._rules = rules
+        self._backend.route = route
+
+    def _pool(self, scheme: str) -> httpcore.ConnectionPool:
+        pool = self._pools.get(scheme)
+        if pool is None:
+            # A TLS context costs tens of milliseconds: http alone never makes one.
+            pool = self._pools[scheme] = httpcore.ConnectionPool(
+                ssl_context=self._tls() if scheme == "https" else None,
+                max_connections=MAX_CONNECTIONS,
+                keepalive_expiry=KEEPALIVE_S,
+                network_backend=self._backend,
+            )
+        return pool
+
+
+class _Backend(httpcore.NetworkBackend):
+    def __init__(self, watch: Watch, resolve: Resolve) -> None:
+        self._watch = watch
+        self._resolve = resolve
+        self.route: Route | None = None
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[object] | None = None,
+    ) -> httpcore.NetworkStream:
+        route = self.route
+        if route is None or (host, port) != (route.target.host, route.target.port):
+            raise NetError(Code.EGRESS_DENIED, f"a connection to {host}:{port} was not part of the request")
+        addresses = self._resolve(host, port)
+        refused = address_refusal(route.egress, route.target, addresses, exempt=route.exempt)
+        if refused is not None or not addresses:
+            raise NetError(Code.EGRESS_DENIED, refused or f"{host} has no address", hint=EGRESS_HINT)
+        return _Stream(dial(addresses[:MAX_ADDRESSES], port, self._watch, f"{host}:{port}"))
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._channel.read(max_bytes)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._channel.write(buffer)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        try:
+            self._channel.secure(ssl_context, server_hostname or "")
+        except BaseException:
+            self._channel.close()
+            raise
+        return self
+
+    def get_extra_info(self, info: str) -> object:
+        match info:
+            case "is_readable":
+                return self._channel.readable()
+            case "socket":
+                return self._channel.sock
+            case _:
+                return None
+
+
+def _body(response: httpcore.Response, peer: str) -> Iterator[bytes]:
+    with _wrapped(peer):
+        yield from response.iter_stream()
+
+
+@contextlib.contextmanager
+def _wrapped(peer: str) -> Iterator[None]:
+    # The texts of httpcore's errors may quote what the peer sent or the URL: none is passed on.
+    try:
+        yield
+    except httpcore.LocalProtocolError:
+        raise unsendable(peer) from None
+    except httpcore.ProtocolError:
+        raise NetError(
+            Code.CONNECT, f"{peer} ended the connection before its answer was complete", transient=True
+        ) from None
+    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.PoolTimeout) as error:
+        raise NetError(
+            Code.CONNECT, f"the connection to {peer} failed: {type(error).__name__}", transient=True
+        ) from None

@@ -1,0 +1,137 @@
+"""Observation: ports become one ObservedState; nothing is changed, nothing is created.
+
+Read in the opposite order of writing (slots, views, registry, blobs), so that whatever a later
+step of a writer added is already below what was seen, and nothing seen is dangling.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from reconciler.core.digest import Digest
+from reconciler.core.entry import Entry, FileSet, file_set
+from reconciler.core.names import disk_name
+from reconciler.core.observed import (
+    BlobObserved,
+    BlobRow,
+    EntryObserved,
+    FileIdentity,
+    NodeFacts,
+    ObservedState,
+    Place,
+    SlotObserved,
+    StoreStatus,
+)
+from reconciler.ports import BlobStat, BlobStore, Registry, RegistrySnapshot, SlotDriver, SlotRecords, StoreScan, Views
+
+STORE_ID = "store_id"
+PATHS = "paths"
+REVISION = "revision"
+
+
+def observe(
+    registry: Registry, store: BlobStore, views: Views, records: SlotRecords, driver: SlotDriver
+) -> tuple[ObservedState, RegistrySnapshot]:
+    """One look at the machine, and the registry snapshot it is made of."""
+    slots, unreadable = records.load()
+    serving = driver.serving()
+    links = views.links()
+    model_records = views.records()
+    snapshot = registry.snapshot()
+    status, problem = store_status(snapshot.facts.get(STORE_ID), store.store_id())
+    scan = store.scan() if status is StoreStatus.READY else _NOTHING
+    free_bytes, total_bytes = store.disk_space()
+    observed = ObservedState(
+        node=NodeFacts(
+            store=status,
+            store_problem=problem,
+            free_bytes=free_bytes,
+            total_bytes=total_bytes,
+            paths=_paths(snapshot.facts),
+            revision=snapshot.facts.get(REVISION),
+        ),
+        blobs=_blobs(snapshot.blobs, scan),
+        entries=_entries(snapshot.entries, store, scan, links, model_records),
+        slots={name: SlotObserved(record, serving.get(name)) for name, record in slots.items()},
+        generations=snapshot.generations,
+        jobs=snapshot.jobs,
+        directives=snapshot.directives,
+        unreadable=(*unreadable, *scan.unreadable),
+    )
+    return observed, snapshot
+
+
+def store_status(recorded: str | None, found: str | None) -> tuple[StoreStatus, str]:
+    """Whether the store may be touched, and what is wrong if not.
+
+    A registry that records nothing takes over the store it finds: its database was lost.
+    """
+    if recorded is None:
+        return (StoreStatus.FRESH if found is None else StoreStatus.READY), ""
+    if found == recorded:
+        return StoreStatus.READY, ""
+    if found is None:
+        return StoreStatus.MISSING, "the store directory has no store.json: is its disk mounted?"
+    return StoreStatus.MISSING, f"the store directory holds another store: wanted {recorded}, got {found}"
+
+
+_NOTHING = StoreScan({}, {}, {}, frozenset(), ())
+
+
+def _paths(facts: Mapping[str, str]) -> tuple[str, ...] | None:
+    text = facts.get(PATHS)
+    return None if text is None else tuple(json.loads(text))
+
+
+def _blobs(rows: Mapping[Digest, BlobRow], scan: StoreScan) -> Mapping[Digest, BlobObserved]:
+    found: dict[Digest, BlobObserved] = {}
+    for digest in rows.keys() | scan.blobs.keys() | scan.quarantined.keys() | scan.parts.keys():
+        row = rows.get(digest)
+        stat = scan.blobs.get(digest)
+        place: Place | None = Place.BY_HASH
+        if stat is None:
+            stat = scan.quarantined.get(digest)
+            place = None if stat is None else Place.QUARANTINE
+        part = scan.parts.get(digest)
+        found[digest] = BlobObserved(
+            digest,
+            row,
+            place,
+            None if stat is None else stat.size_bytes,
+            None if part is None else part.size_bytes,
+            place is Place.BY_HASH and row is not None and stat is not None and _is_damaged(row, stat),
+        )
+    return found
+
+
+def _is_damaged(row: BlobRow, stat: BlobStat) -> bool:
+    if row.verified_at is None:
+        return False
+    if row.link is not None:
+        return row.link != FileIdentity(stat.dev, stat.inode, stat.size_bytes, stat.mtime_ns)
+    return row.size_bytes != stat.size_bytes
+
+
+def _entries(
+    entries: Mapping[str, Entry],
+    store: BlobStore,
+    scan: StoreScan,
+    links: Mapping[str, Digest | None],
+    model_records: frozenset[str],
+) -> Mapping[str, EntryObserved]:
+    found: dict[str, EntryObserved] = {}
+    for ref, entry in entries.items():
+        name = disk_name(entry.spec.name)
+        is_model = ref.startswith("models/")
+        found[ref] = EntryObserved(
+            entry,
+            links.get(name) if is_model else None,
+            _is_intact(file_set(entry.spec.files), store, scan),
+            not is_model or name in model_records,
+        )
+    return found
+
+
+def _is_intact(files: FileSet, store: BlobStore, scan: StoreScan) -> bool:
+    return files.id in scan.generations and store.generation_intact(files)

@@ -1,0 +1,118 @@
+"""What happens to bytes that nothing reaches: mark, quarantine, reclaim, each when its time has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reconciler.core.action import Action
+from reconciler.core.desired import PrunePolicy
+from reconciler.core.digest import Digest
+from reconciler.core.observed import BlobObserved, BlobRow, ObservedState, Place
+from reconciler.plan import steps
+from reconciler.plan.reach import Reach
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Time-driven actions, in the order they run, and when the next one is due."""
+
+    actions: tuple[Action, ...]
+    wake_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What is due for one blob, and when something will be."""
+
+    actions: tuple[Action, ...] = ()
+    next_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What must happen before a dead blob is unnamed, and who names it until then."""
+
+    waits: tuple[str, ...]
+    owners: tuple[str, ...]
+
+
+def retention(observed: ObservedState, reach: Reach, policy: PrunePolicy, now: datetime) -> Retention:
+    """The prune actions of this moment. Blobs without a registry row are foreign and never appear."""
+    if observed.unreadable:
+        return Retention((), None)
+    actions: list[Action] = []
+    wake: list[datetime] = []
+    for digest in sorted(observed.blobs):
+        blob = observed.blobs[digest]
+        if blob.row is None:
+            continue
+        if digest in reach.digests:
+            actions.extend(_alive(blob, blob.row))
+            continue
+        held = _Held(reach.digest_waits.get(digest, ()), reach.named_by.get(digest, ()))
+        due = _dead(blob, blob.row, policy, now, held)
+        actions.extend(due.actions)
+        if due.next_at is not None:
+            wake.append(due.next_at)
+    actions.extend(_generations(observed, reach))
+    return Retention(tuple(actions), min(wake, default=None))
+
+
+def _alive(blob: BlobObserved, row: BlobRow) -> Iterator[Action]:
+    if row.unreferenced_at is not None and blob.place is not Place.QUARANTINE:
+        yield steps.unmark(blob.digest)
+    if blob.part_bytes is not None and blob.place is Place.BY_HASH and row.verified_at is not None:
+        yield steps.remove_part(
+            blob.digest, blob.part_bytes, reason="Complete", message="the finished blob makes it useless"
+        )
+
+
+def _dead(blob: BlobObserved, row: BlobRow, policy: PrunePolicy, now: datetime, held: _Held) -> _Due:
+    if blob.place is Place.QUARANTINE:
+        return _quarantined(blob, row, policy, now)
+    if blob.place is None and blob.part_bytes is None:
+        return _Due((steps.forget_blob(blob.digest),)) if not held.waits else _Due()
+    marks: tuple[Action, ...] = ()
+    since = row.unreferenced_at
+    if since is None:
+        since = now
+        size = blob.size_bytes if blob.place else blob.part_bytes
+        marks = (steps.mark(blob.digest, now, size, policy, held.owners, held.waits),)
+    due_at = since + timedelta(seconds=policy.ttl_s)
+    if due_at > now:
+        return _Due(marks, due_at)
+    if blob.place is None:
+        part = steps.remove_part(
+            blob.digest, blob.part_bytes or 0, reason="Unreferenced", message="a partial download nobody wants"
+        )
+        return _Due((*marks, part))
+    after = tuple(action.id for action in marks) or held.waits
+    moved = steps.quarantine(blob.digest, blob.size_bytes, policy, held.owners, after)
+    if policy.quarantine_s > 0:
+        return _Due((*marks, moved), now + timedelta(seconds=policy.quarantine_s))
+    gone = steps.reclaim(blob.digest, blob.size_bytes, policy, (moved.id,))
+    return _Due((*marks, moved, gone))
+
+
+def _quarantined(blob: BlobObserved, row: BlobRow, policy: PrunePolicy, now: datetime) -> _Due:
+    if row.quarantined_at is None:
+        # The instant was lost with a database; the clock starts now rather than never or at once.
+        again = steps.quarantine(blob.digest, blob.size_bytes, policy)
+        return _Due((again,), now + timedelta(seconds=policy.quarantine_s))
+    due_at = row.quarantined_at + timedelta(seconds=policy.quarantine_s)
+    if due_at > now:
+        return _Due((), due_at)
+    return _Due((steps.reclaim(blob.digest, blob.size_bytes, policy),))
+
+
+def _generations(observed: ObservedState, reach: Reach) -> Iterator[Action]:
+    for generation in sorted(observed.generations):
+        if generation not in reach.generations:
+            yield steps.remove_generation(generation, reach.generation_waits.get(generation, ()))
+
+
+def doomed(actions: tuple[Action, ...]) -> frozenset[Digest]:
+    """The digests that `actions` move to quarantine or reclaim."""
+    return frozenset(Digest(a.name) for a in actions if a.destructive and a.kind == "blob")

@@ -1,0 +1,219 @@
+"""The one thread that writes: takes requests from a queue and commits what waits there as one group.
+
+A commit costs an fsync, so requests that arrive while one runs share the next. Each request of a
+group is a savepoint: one that cannot be applied is undone alone and the others are committed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+
+from reconciler.core.errors import ReconcilerError
+from reconciler.core.event import EventId
+from reconciler.durable import effect
+from reconciler.ports import Clock, Commit
+from reconciler.registry import faults, journal
+from reconciler.registry.connect import open_writing
+from reconciler.registry.encode import Batch, EncodedEvent
+
+GROUP_LIMIT = 256
+# Bounds how long the first of a group waits; the fsync is shared well enough long before that.
+
+_UNSTORABLE = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    OverflowError,
+    UnicodeEncodeError,
+)
+# What is wrong with the values of one request, never with the database.
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A change set, encoded, and where its outcome goes."""
+
+    batches: tuple[Batch, ...]
+    events: tuple[EncodedEvent, ...]
+    expect_generation: int | None
+    done: Future[Commit] = field(default_factory=Future)
+
+
+@dataclass(slots=True)
+class _Meta:
+    """The row of `meta` while a transaction runs."""
+
+    epoch: str
+    generation: int
+    block: journal.Block | None
+    """None: no event in this transaction."""
+
+    def take_ids(self, count: int) -> tuple[EventId, ...]:
+        """The next `count` ids; a request that is undone leaves a gap."""
+        if self.block is None:
+            return ()
+        first = self.block.next_seq
+        self.block = journal.Block(first + count, self.block.last_seq)
+        return tuple(EventId(self.epoch, first + n) for n in range(count))
+
+
+class Writer:
+    """Commits requests, from any thread, in the order they came."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._lock = Lock()
+        self._thread: Thread | None = None
+        self._closed = False
+        # The rest belongs to the thread.
+        self._connection: sqlite3.Connection | None = None
+        self._block: journal.Block | None = None
+
+    def submit(self, request: Request) -> Commit:
+        """The request is durable. The thread is started by the first one."""
+        with self._lock:
+            if self._closed:
+                raise faults.closed(self._path)
+            if self._thread is None:
+                self._thread = Thread(target=self._run, name="registry-writer", daemon=True)
+                self._thread.start()
+            self._queue.put(request)
+        return request.done.result()
+
+    def close(self) -> None:
+        """What was submitted is durable and in the main file; the thread has ended. May run twice."""
+        with self._lock:
+            if not self._closed and self._thread is not None:
+                self._queue.put(None)
+            self._closed = True
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        group: list[Request] = []
+        try:
+            while group := self._next_group():
+                self._commit(group)
+        finally:
+            self._settle()
+            self._abandon(group)
+
+    def _abandon(self, group: list[Request]) -> None:
+        """Nobody waits for ever: only after a bug are there requests left when the thread ends."""
+        with self._lock:
+            self._closed = True
+        while group:
+            for request in group:
+                if not request.done.done():
+                    request.done.set_exception(faults.unusable(self._path, "its writer has stopped"))
+            group = self._waiting()
+
+    def _next_group(self) -> list[Request]:
+        """Waits for a request and takes those behind it along; empty: no more will come."""
+        first = self._queue.get()
+        return [] if first is None else [first, *self._waiting()]
+
+    def _waiting(self) -> list[Request]:
+        found: list[Request] = []
+        while len(found) < GROUP_LIMIT - 1:
+            try:
+                request = self._queue.get_nowait()
+            except Empty:
+                break
+            if request is None:
+                self._queue.put(None)  # nothing is submitted after it: it stays the last
+                break
+            found.append(request)
+        return found
+
+    def _commit(self, group: list[Request]) -> None:
+        try:
+            outcomes = self._transact(group)
+        except sqlite3.Error as error:
+            self._disconnect()
+            for request in group:
+                request.done.set_exception(faults.translate(error, self._path))
+        except ReconcilerError as error:
+            self._disconnect()
+            for request in group:
+                request.done.set_exception(error)
+        else:
+            for request, outcome in zip(group, outcomes, strict=True):
+                if isinstance(outcome, Commit):
+                    request.done.set_result(outcome)
+                else:
+                    request.done.set_exception(outcome)
+
+    def _transact(self, group: list[Request]) -> list[Commit | ReconcilerError]:
+        if self._connection is None:
+            self._connection = open_writing(self._path)
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        meta = self._begin(connection, sum(len(request.events) for request in group))
+        outcomes = [self._apply(connection, request, meta) for request in group]
+        if not any(isinstance(outcome, Commit) for outcome in outcomes):
+            connection.execute("ROLLBACK")
+            return outcomes
+        connection.execute("UPDATE meta SET generation = ?", (meta.generation,))
+        effect(f"before commit {self._path}")
+        connection.execute("COMMIT")
+        effect(f"after commit {self._path}")
+        self._block = meta.block or self._block
+        return outcomes
+
+    def _begin(self, connection: sqlite3.Connection, events: int) -> _Meta:
+        row = connection.execute("SELECT epoch, generation, seq_reserved FROM meta").fetchone()
+        if row is None:
+            raise faults.corrupt(self._path, "it has lost its generation")
+        epoch, generation, reserved = row
+        if not events:
+            return _Meta(epoch, generation, None)
+        block = journal.take(self._block, reserved, events)
+        # Forgotten until the commit: if that fails, its numbers are skipped instead of used again.
+        self._block = None
+        if block.last_seq != reserved:
+            connection.execute("UPDATE meta SET seq_reserved = ?", (block.last_seq,))
+            journal.prune_events(connection, self._clock.now())
+        return _Meta(epoch, generation, block)
+
+    def _apply(self, connection: sqlite3.Connection, request: Request, meta: _Meta) -> Commit | ReconcilerError:
+        expected = request.expect_generation
+        if expected is not None and expected != meta.generation:
+            return faults.generation_changed(expected, meta.generation)
+        ids = meta.take_ids(len(request.events))
+        connection.execute("SAVEPOINT request")
+        try:
+            for batch in request.batches:
+                connection.executemany(batch.sql, batch.rows)
+            if ids:
+                journal.append_events(connection, request.events, ids[0].seq, self._clock.now())
+        except _UNSTORABLE as error:
+            connection.execute("ROLLBACK TO request")
+            connection.execute("RELEASE request")
+            return faults.unusable(self._path, f"a value cannot be stored: {error}")
+        connection.execute("RELEASE request")
+        meta.generation += 1
+        return Commit(meta.generation, ids)
+
+    def _settle(self) -> None:
+        """Everything committed is in the main file, unless another process is reading: then the next one moves it."""
+        if self._connection is not None and not self._connection.in_transaction:
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.Error:
+                pass  # what is committed is durable in the -wal
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        """Forget the connection; an open transaction is rolled back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

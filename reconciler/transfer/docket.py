@@ -1,0 +1,397 @@
+"""All jobs of the lane and the decisions about them: what follows when one is wanted, ends or is due.
+
+No thread is started here and nothing is waited for; every method is called with the lane's lock
+held (the comment at the top of `lane` has the discipline). A decision changes the record at once,
+goes to the clerk, and is taken further when it is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from reconciler.core.change import AppendLedger, Change, DropJob, OwnBlob, PutJob
+from reconciler.core.digest import Digest
+from reconciler.core.event import EventDraft, JsonValue
+from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
+from reconciler.ports import Clock
+from reconciler.transfer.clerk import Clerk, Settled
+from reconciler.transfer.look import Seen
+from reconciler.transfer.outcome import Done, Failed, HostFull, Outcome, SetAside, Stopped, Wait, own_wait_s
+from reconciler.transfer.permits import NO_HOST, Permits
+from reconciler.transfer.record import (
+    NO_FACTS,
+    Phase,
+    Record,
+    advance,
+    ledger_event,
+    on_the_way,
+    requeued,
+    same_work,
+    taken_over,
+    to_the_end,
+    told,
+    told_complete,
+    unrecorded,
+    worse,
+)
+from reconciler.transfer.running import Dispatcher, Order, Run, source_host
+from reconciler.transfer.token import CancelToken
+
+JOBS_PER_COMMIT = 500
+# A few milliseconds each: the first jobs run while the last ones are still being recorded.
+
+
+class Docket:
+    """Every job by digest. `staff` is called when a queued job may be able to start."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        permits: Permits,
+        clerk: Clerk,
+        staff: Callable[[], None],
+        hub_host: str,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.records: dict[Digest, Record] = {}
+        self.running: dict[Digest, Record] = {}
+        self.ended: set[Digest] = set()
+        """Jobs that run no more, of which the loop has not heard yet."""
+        self.refused: list[Exception] = []
+        """Why newcomers could not be recorded; they are forgotten."""
+        self.stopping = False
+        self._clock = clock
+        self._permits = permits
+        self._clerk = clerk
+        self._staff = staff
+        self._hub_host = hub_host
+        self._jitter = jitter
+
+    def enroll(self, newcomers: Iterable[tuple[Record, Job | None]]) -> None:
+        """Each newcomer is owned and queued, or goes on where the row of an earlier process left it."""
+        queued: list[tuple[Record, Job | None]] = []
+        for record, row in newcomers:
+            if record.seen.verified and record.spec.kind is not JobKind.VERIFY:
+                self._already_there(record, row)
+            elif row is not None and self._still_rests(row, record.spec):
+                self._take_rest(record, row)
+            else:
+                queued.append((record, row))
+        for first in range(0, len(queued), JOBS_PER_COMMIT):
+            self._record(queued[first : first + JOBS_PER_COMMIT])
+
+    def knows(self, spec: JobSpec) -> bool:
+        """Whether the job is already wanted just so."""
+        record = self.records.get(spec.digest)
+        return record is not None and record.wanted is not None and same_work(record.wanted, spec)
+
+    def revise(self, record: Record, wanted: JobSpec | None, seen: Seen | None = None) -> CancelToken | None:
+        """The record follows what is wanted now; returns the token to cancel if its run must stop."""
+        record.wanted = wanted
+        if seen is not None:
+            record.seen = seen
+        if wanted is not None and not record.changed:
+            self._share(record, wanted.owners)
+            return None
+        if record.phase is Phase.RUNNING and record.run is not None:
+            return record.run.token
+        if record.phase is not Phase.COMMITTING:
+            self._permits.discard(record.digest)
+            self._follow(record)
+        return None
+
+    def forget(self, rows: Iterable[Digest]) -> None:
+        """Rows of earlier processes that nobody wants any more are gone."""
+        changes = tuple(DropJob(digest) for digest in rows if digest not in self.records)
+        if changes:
+            self._clerk.tell(changes, (), _ignored)
+
+    def retry(self, *, errors: bool) -> None:
+        """Every job that waits for nobody but ourselves is queued; with `errors`, failed ones too."""
+        for record in tuple(self.records.values()):
+            job = record.job
+            ours = job.state is JobState.WAITING and not job.server_asked
+            if record.phase is Phase.RESTING and (ours or (errors and job.state is JobState.ERROR)):
+                self._requeue(record, fresh=not ours)
+
+    def begin(self, digest: Digest, dispatcher: Dispatcher) -> Run:
+        """The job that was just given a permit runs."""
+        record = self.records[digest]
+        order = Order(record.spec, record.seen, record.job.corr_id, record.next_source, record.failures)
+        run = Run(order, dispatcher, self._clock.monotonic())
+        record.phase, record.run = Phase.RUNNING, run
+        self.running[digest] = record
+        return run
+
+    def announce(self, run: Run) -> None:
+        """The registry hears that the job was admitted and is at work."""
+        record = self.running[run.spec.digest]
+        way = on_the_way(record.job)
+        if not way:
+            return
+        record.job = advance(record.job, *way, at=self._clock.now())
+        spec, job = record.spec, record.job
+        source = {"url": run.source} if run.source else NO_FACTS
+        events = told(spec, job, Status.ADMITTED) + told(spec, job, Status.STARTED, source)
+        self._tell(record, (PutJob(job),), events, _ignored)
+
+    def note(self, run: Run, status: Status, facts: Mapping[str, JsonValue]) -> None:
+        """A fact that changes no state is journaled, with the requests made so far."""
+        record = self.running[run.spec.digest]
+        _take_rows(record, run)
+        self._tell(record, (), told(record.spec, record.job, status, facts), _ignored)
+
+    def finish(self, digest: Digest, outcome: Outcome) -> None:
+        """The run has ended and its permit is free."""
+        record = self.running.pop(digest)
+        self._permits.release(digest)
+        if record.run is not None:
+            _take_rows(record, record.run)
+        record.run = None
+        match outcome:
+            case Done():
+                self._complete(record, outcome)
+            case SetAside():
+                self._gone_wrong(record, outcome)
+            case Stopped() | HostFull() | Wait() | Failed():
+                self._unfinished(record, outcome)
+
+    # ---- decisions --------------------------------------------------------------------------
+
+    def _already_there(self, record: Record, row: Job | None) -> None:
+        job = advance(record.job, JobState.COMPLETE, at=self._clock.now(), code=Code.CACHED)
+        dropped = (DropJob(record.digest),) if row is not None else ()
+
+        def settled(_error: Exception | None) -> bool:
+            self.ended.add(record.digest)
+            return True
+
+        self._clerk.tell(dropped, told_complete(record.spec, job, record.seen.size_bytes or 0), settled)
+
+    def _still_rests(self, row: Job, spec: JobSpec) -> bool:
+        """Whether a row found at start keeps resting; our own back-off ends with the process that began it."""
+        if row.state is JobState.PAUSED:
+            return True
+        asked = row.state is JobState.WAITING and row.server_asked and row.kind is spec.kind
+        return asked and row.next_attempt_at is not None and row.next_attempt_at > self._clock.now()
+
+    def _record(self, newcomers: list[tuple[Record, Job | None]]) -> None:
+        """Ownership and job rows of all newcomers in one commit; they may start after it."""
+        at = self._clock.now()
+        changes: list[Change] = []
+        events: list[EventDraft] = []
+        records = [record for record, _ in newcomers]
+        for record, row in newcomers:
+            if row is not None:
+                record.job = taken_over(record.spec, row, at)
+            self.records[record.digest] = record
+            changes += self._owning(record, at)
+            events += told(record.spec, record.job, Status.QUEUED)
+
+        def settled(error: Exception | None) -> bool:
+            if error is not None:
+                self.refused.append(error)
+                for record in records:
+                    del self.records[record.digest]
+                return False
+            for record in records:
+                self._settle(record)
+            return False
+
+        self._clerk.tell(tuple(changes), tuple(events), settled)
+
+    def _owning(self, record: Record, at: datetime) -> tuple[Change, ...]:
+        """A queued job, and before the first byte ours: bytes that are only to be hashed are not yet."""
+        put = PutJob(record.job)
+        return (OwnBlob(record.digest, at), put) if record.spec.kind is JobKind.FETCH else (put,)
+
+    def _settle(self, record: Record) -> bool:
+        """The last decision is durable: goes on with what is wanted by now. Whether the loop should know."""
+        if record.changed:
+            self._follow(record)
+            return False
+        if record.wanted is not None:
+            self._share(record, record.wanted.owners)
+        if record.job.state is not JobState.QUEUED:
+            return self._rest(record)
+        record.phase = Phase.QUEUED
+        self._permits.enqueue(record.digest, self._host(record))
+        self._staff()
+        return False
+
+    def _follow(self, record: Record) -> None:
+        """What is wanted has changed, and nothing runs: the job is dropped or starts anew."""
+        if record.wanted is None:
+            self._drop(record)
+        else:
+            self._requeue(record, fresh=True)
+
+    def _requeue(self, record: Record, *, fresh: bool) -> None:
+        assert record.wanted is not None
+        at = self._clock.now()
+        record.spec = record.wanted
+        record.job = requeued(record.job, record.spec, at, fresh=fresh)
+        record.next_source, record.failures = 0, ()
+        events = told(record.spec, record.job, Status.QUEUED)
+        self._decide(record, self._owning(record, at), events, self._settled(record))
+
+    def _drop(self, record: Record) -> None:
+        events: tuple[EventDraft, ...] = ()
+        if record.job.state is not JobState.ERROR:  # an error was told already; there is nothing left to cancel
+            record.job = advance(record.job, JobState.CANCELED, at=self._clock.now(), code=Code.CANCELED)
+            events = told(record.spec, record.job, Status.CANCELED)
+        dropped = (DropJob(record.digest),)
+        self._decide(record, dropped, events, self._gone(record, again=True))
+
+    def _complete(self, record: Record, done: Done) -> None:
+        record.job = advance(record.job, *to_the_end(record.job), at=self._clock.now(), code=done.code)
+        changes = (*done.changes, DropJob(record.digest))
+        events = told_complete(record.spec, record.job, done.size_bytes)
+        self._decide(record, changes, events, self._gone(record))
+
+    def _gone_wrong(self, record: Record, outcome: SetAside) -> None:
+        """The job is over rather than in error: the next plan sees no bytes and asks for a fetch."""
+        record.job = worse(record.job, JobState.ERROR, outcome.code, outcome.message, self._clock.now())
+        changes = (*outcome.changes, DropJob(record.digest))
+        events = told(record.spec, record.job, Status.ERROR)
+        self._decide(record, changes, events, self._gone(record))
+
+    def _unfinished(self, record: Record, outcome: Stopped | HostFull | Wait | Failed) -> None:
+        if isinstance(outcome, Stopped) and self.stopping:
+            record.phase = Phase.RESTING
+            self._tell(record, (), (), _ignored)  # its row stays: the next process finds it interrupted
+        elif record.changed:
+            self._follow(record)
+        else:
+            match outcome:
+                case Stopped():
+                    self._requeue(record, fresh=False)
+                case HostFull():
+                    self._queue_again(record, outcome)
+                case Wait():
+                    self._wait(record, outcome)
+                case Failed():
+                    self._fail(record, outcome)
+
+    def _queue_again(self, record: Record, outcome: HostFull) -> None:
+        """Its turn came long ago: it is the first in line at the next host."""
+        record.next_source, record.failures = outcome.next_source, outcome.failures
+        record.phase = Phase.QUEUED
+        self._permits.enqueue(record.digest, self._host(record), front=True)
+        self._staff()
+
+    def _wait(self, record: Record, outcome: Wait) -> None:
+        asked = outcome.delay_s is not None
+        delay_s = outcome.delay_s if outcome.delay_s is not None else own_wait_s(record.job.attempts, self._jitter())
+        record.job = worse(record.job, JobState.WAITING, outcome.code, outcome.message, self._clock.now())
+        self._put_off(record, delay_s, asked=asked)
+        events = told(record.spec, record.job, Status.WAITING)
+        self._decide(record, (PutJob(record.job),), events, self._settled(record))
+
+    def _fail(self, record: Record, outcome: Failed) -> None:
+        record.job = worse(record.job, JobState.ERROR, outcome.code, outcome.message, self._clock.now())
+        events = told(record.spec, record.job, Status.ERROR)
+        self._decide(record, (PutJob(record.job),), events, self._settled(record))
+
+    def _put_off(self, record: Record, delay_s: float, *, asked: bool) -> None:
+        at = self._clock.now() + timedelta(seconds=delay_s)
+        record.due_s = self._clock.monotonic() + delay_s
+        record.job = replace(record.job, next_attempt_at=at, server_asked=asked)
+
+    def _take_rest(self, record: Record, row: Job) -> None:
+        """The job goes on resting as its row says."""
+        record.job = row
+        self.records[record.digest] = record
+        if row.next_attempt_at is not None:
+            record.due_s = self._clock.monotonic() + (row.next_attempt_at - self._clock.now()).total_seconds()
+        self._rest(record)
+        self.ended.discard(record.digest)
+
+    def _rest(self, record: Record) -> bool:
+        record.phase = Phase.RESTING
+        if record.job.state is JobState.WAITING:
+            self._clerk.ring_at(record.due_s, record.digest)
+        self.ended.add(record.digest)
+        return True
+
+    def rung(self, digest: Digest, due_s: float) -> None:
+        """The time has come that a job waited for, if it still does."""
+        record = self.records.get(digest)
+        waits = record is not None and record.phase is Phase.RESTING and record.job.state is JobState.WAITING
+        if record is not None and waits and record.due_s == due_s:
+            self._requeue(record, fresh=False)
+
+    def _share(self, record: Record, owners: tuple[str, ...]) -> None:
+        """The job goes on for other owners; new ones hear how it stands."""
+        old = record.spec.owners
+        if owners == old:
+            return
+        record.spec = replace(record.spec, owners=owners)
+        events = told(record.spec, record.job, Status(record.job.state.value))
+        new = tuple(event for owner, event in zip(owners, events, strict=True) if owner not in old)
+        if new:
+            self._tell(record, (), new, _ignored)
+
+    def _host(self, record: Record) -> str:
+        sources = record.spec.sources
+        if record.spec.kind is not JobKind.FETCH or not sources:
+            return NO_HOST
+        return source_host(sources[record.next_source], self._hub_host)
+
+    # ---- commits ----------------------------------------------------------------------------
+
+    def _decide(
+        self, record: Record, changes: tuple[Change, ...], events: tuple[EventDraft, ...], settled: Settled
+    ) -> None:
+        record.phase = Phase.COMMITTING
+        self._tell(record, changes, events, settled)
+
+    def _tell(
+        self, record: Record, changes: tuple[Change, ...], events: tuple[EventDraft, ...], settled: Settled
+    ) -> None:
+        rows, record.rows = record.rows, []
+        if changes or events or rows:
+            ledger = tuple(AppendLedger(row) for row in rows)
+            self._clerk.tell(changes + ledger, events + tuple(map(ledger_event, rows)), settled)
+
+    def _settled(self, record: Record) -> Settled:
+        return lambda error: self._settle(record) if error is None else self._unrecorded(record, error)
+
+    def _gone(self, record: Record, *, again: bool = False) -> Settled:
+        """The job is over; with `again`, one that is wanted by now starts anew at once."""
+
+        def settled(error: Exception | None) -> bool:
+            if error is not None:
+                return self._unrecorded(record, error)
+            if again and record.wanted is not None:
+                self._requeue(record, fresh=True)
+                return False
+            return self._forgotten(record)
+
+        return settled
+
+    def _unrecorded(self, record: Record, error: Exception) -> bool:
+        """The registry did not take the decision: the job rests, so that nothing turns in circles."""
+        if record.wanted is None:
+            return self._forgotten(record)
+        record.job = unrecorded(record.job, error)
+        if record.job.state is JobState.WAITING:
+            self._put_off(record, own_wait_s(record.job.attempts, self._jitter()), asked=False)
+        return self._rest(record)
+
+    def _forgotten(self, record: Record) -> bool:
+        del self.records[record.digest]
+        self.ended.add(record.digest)
+        return True
+
+
+def _take_rows(record: Record, run: Run) -> None:
+    record.rows += run.rows
+    run.rows.clear()
+
+
+def _ignored(_error: Exception | None) -> bool:
+    """What the registry misses by this, the end of the job tells it."""
+    return False

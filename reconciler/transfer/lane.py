@@ -1,0 +1,337 @@
+"""The lane: runs wanted jobs in threads of its own, one per digest, and tells the registry how they stand.
+
+Who may do what:
+
+- There is one lock, `_lock`. It guards records, permits, the clerk's queue and the list of running
+  jobs; methods whose names start with `_` expect it to be held unless their docstring says otherwise.
+- With it held nothing is read, written, committed, cancelled or called back: registry, store,
+  origins, cancel tokens and `wake` are used only without it. So no two locks are ever waited for
+  in two orders, and a slow disk never delays `progress`.
+- Decisions are taken under the lock and committed by the clerk's thread, in the order in which they
+  were taken. While a decision about a record is on its way (`Phase.COMMITTING`) nobody else decides
+  about it; when it is durable, `_settle` looks at what is wanted by then.
+- The permits say how many workers there are: a worker starts holding a permit, and gives it back and
+  takes the next one in the same hold of the lock. So no wake-up can be lost and no worker idles.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from reconciler.core.change import ChangeSet
+from reconciler.core.desired import Limits
+from reconciler.core.digest import Digest
+from reconciler.core.egress import EgressPolicy
+from reconciler.core.errors import ReconcilerError
+from reconciler.core.event import JsonValue
+from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
+from reconciler.ports import BlobStore, Clock, Progress, Registry
+from reconciler.transfer.clerk import Clerk
+from reconciler.transfer.docket import Docket
+from reconciler.transfer.failure import FetchError
+from reconciler.transfer.look import UNSEEN, Seen, look
+from reconciler.transfer.outcome import Failed, Outcome
+from reconciler.transfer.permits import Permits
+from reconciler.transfer.record import Phase, Record, new_job
+from reconciler.transfer.running import Fetching, Run, Worker
+from reconciler.transfer.token import CancelToken
+
+
+class ThreadLane:
+    """`ports.Lane` with daemon threads: one per running job, and one that commits and keeps the alarm.
+
+    No thread exists before the first `ensure`. After `stop` it can't be used again.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the composition root names them all, nobody else builds one
+        self,
+        registry: Registry,
+        store: BlobStore,
+        clock: Clock,
+        new_attempts: Callable[[], Fetching],
+        wake: Callable[[], None],
+        reserve_bytes: int,
+        new_id: Callable[[], str],
+        *,
+        hub_host: str = "huggingface.co",
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._clock = clock
+        self._new_attempts = new_attempts
+        self._reserve_bytes = reserve_bytes
+        self._new_id = new_id
+        self._wake = wake
+        self._worker = Worker(store, clock, hub_host)
+        self._lock = threading.Condition(threading.Lock())
+        self._permits = Permits(Limits())
+        self._clerk = Clerk(self._lock, clock, self._commit, self._ring, self._wake_loop)
+        self._docket = Docket(clock, self._permits, self._clerk, self._staff, hub_host, jitter)
+        self._egress = EgressPolicy()
+        self._found: dict[Digest, Job] = {}
+        self._workers = 0
+        self._spare: list[Fetching] = []
+        self._crashes: list[str] = []
+
+    # ---- orders -----------------------------------------------------------------------------
+
+    def recover(self, jobs: Mapping[Digest, Job]) -> None:
+        """The first `ensure` goes on with these rows of an earlier process, or drops them."""
+        with self._lock:
+            self._found.update(jobs)
+
+    def ensure(self, jobs: tuple[JobSpec, ...]) -> None:
+        """Exactly `jobs` are wanted, and the registry says so; what can start has started.
+
+        Costs no commit when nothing changed. Raises the registry's and the store's errors; jobs
+        that could not be recorded are then forgotten, so the next call tries again.
+        """
+        wanted = {spec.digest: spec for spec in jobs}
+        with self._lock:
+            absent = frozenset(wanted).difference(self._docket.records)
+            unknown = tuple(spec for spec in wanted.values() if not self._docket.knows(spec))
+        seen = look(self._registry, self._store, unknown)
+        with self._lock:
+            if self._docket.stopping:
+                return
+            self._clerk.ring_due()
+            tokens = self._revise(wanted, seen)
+            self._docket.enroll(self._newcomers(wanted, absent, seen))
+            told = self._clerk.told
+        for token in tokens:
+            token.cancel("cancel")
+        self._await_recorded(told)
+
+    def set_limits(self, *, max_permits: int, hard_cap: int, per_host: int) -> None:
+        """The limits for starts from now on; running jobs are never stopped by a smaller limit."""
+        with self._lock:
+            self._permits.set_limits(Limits(max=max_permits, hard_cap=hard_cap, per_host=per_host))
+            self._staff()
+
+    def set_egress(self, egress: EgressPolicy) -> None:
+        """The policy that every request from now on is held to."""
+        self._egress = egress
+
+    def retry_now(self, *, errors: bool = False) -> None:
+        """Jobs in our own back-off are queued; with `errors`, failed ones too. What a server asked for is kept."""
+        with self._lock:
+            self._docket.retry(errors=errors)
+            self._clerk.wait_for(self._clerk.told)
+
+    def stop(self, timeout_s: float) -> bool:
+        """All jobs are told to stop and keep their partials; whether they stood still within the time.
+
+        Their rows stay as they are: the next process finds them interrupted. Threads that do not
+        return are left behind; as daemons they end with the process, and commit nothing more.
+        """
+        with self._lock:
+            self._docket.stopping = True
+            tokens = [record.run.token for record in self._docket.running.values() if record.run]
+        for token in tokens:
+            token.cancel("stop")
+        with self._lock:
+            stood = self._lock.wait_for(lambda: not self._workers and self._clerk.idle, timeout_s)
+            self._clerk.close()
+            spare, self._spare = self._spare, []
+        for attempts in spare:
+            attempts.close()
+        return stood
+
+    # ---- questions --------------------------------------------------------------------------
+
+    def progress(self) -> tuple[Progress, ...]:
+        """The running jobs, in the order they were wanted."""
+        with self._lock:
+            records = sorted(self._docket.running.values(), key=lambda record: record.order)
+            runs = [record.run for record in records if record.run]
+        return tuple(
+            Progress(run.spec, run.state.value, run.done_bytes, run.total_bytes, run.started_s, run.source)
+            for run in runs
+        )
+
+    def active(self) -> frozenset[Digest]:
+        """Digests of jobs that run or will start without any outside help; waiting ones are not.
+
+        One that has ended counts until `wake` was called for it: whoever sees none active and no
+        wake-up has missed nothing.
+        """
+        with self._lock:
+            resting = {digest for digest, record in self._docket.records.items() if record.phase is Phase.RESTING}
+            return frozenset(self._docket.records).difference(resting) | self._docket.ended
+
+    def failures(self) -> Mapping[Digest, Job]:
+        """The jobs that wait or ended in an error, and are still wanted."""
+        with self._lock:
+            resting = [record.job for record in self._docket.records.values() if record.phase is Phase.RESTING]
+        return {job.digest: job for job in resting if job.state in (JobState.WAITING, JobState.ERROR)}
+
+    def next_attempt_at(self) -> datetime | None:
+        """When the first waiting job is tried again; None if none waits."""
+        waits = (job.next_attempt_at for job in self.failures().values())
+        return min((at for at in waits if at is not None), default=None)
+
+    def crashes(self) -> tuple[str, ...]:
+        """Tracebacks of jobs that ended by a bug of ours."""
+        with self._lock:
+            return tuple(self._crashes)
+
+    # ---- what running jobs ask (running.Dispatcher); called without the lock ------------------
+
+    def announce(self, run: Run) -> None:
+        """The registry hears that the job is at work."""
+        with self._lock:
+            self._docket.announce(run)
+
+    def note(self, run: Run, status: Status, facts: Mapping[str, JsonValue]) -> None:
+        """A fact that changes no state is journaled."""
+        with self._lock:
+            self._docket.note(run, status, facts)
+
+    def admit(self, run: Run, need_bytes: int) -> None:
+        """`need_bytes` more fit on the disk, besides what all other jobs still need and the reserve."""
+        free_bytes, _ = self._store.disk_space()
+        with self._lock:
+            others = sum(
+                record.run.to_come_bytes for record in self._docket.running.values() if record.run not in (None, run)
+            )
+            spare_bytes = free_bytes - others - self._reserve_bytes
+            if need_bytes <= spare_bytes:
+                run.total_bytes = run.done_bytes + need_bytes
+                return
+        raise FetchError(
+            Code.DISK_INSUFFICIENT,
+            f"{need_bytes} bytes are needed and {max(0, spare_bytes)} are free"
+            f" besides {others} for other downloads and a reserve of {self._reserve_bytes}",
+            transient=True,
+        )
+
+    def move(self, run: Run, host: str) -> bool:
+        """The job's permit counts for `host` from now on; False if that host has none left."""
+        with self._lock:
+            moved = self._permits.move(run.spec.digest, host)
+            self._staff()
+            return moved
+
+    def egress(self) -> EgressPolicy:
+        """The policy for the next request."""
+        return self._egress
+
+    # ---- wanted jobs ------------------------------------------------------------------------
+
+    def _revise(self, wanted: Mapping[Digest, JobSpec], seen: Mapping[Digest, Seen]) -> list[CancelToken]:
+        """Every known job follows what is wanted now; the tokens of those that must stop for it."""
+        docket = self._docket
+        tokens = [
+            docket.revise(record, None) for record in tuple(docket.records.values()) if record.digest not in wanted
+        ]
+        for order, spec in enumerate(wanted.values()):
+            record = docket.records.get(spec.digest)
+            if record is not None:
+                record.order = order
+                tokens.append(docket.revise(record, spec, seen.get(spec.digest)))
+        return [token for token in tokens if token is not None]
+
+    def _newcomers(
+        self, wanted: Mapping[Digest, JobSpec], absent: frozenset[Digest], seen: Mapping[Digest, Seen]
+    ) -> list[tuple[Record, Job | None]]:
+        """Records for the jobs that were absent before the look, with the row of an earlier process if there is one.
+
+        A job that ended since the look is no newcomer: its end has woken the loop, which looks again.
+        """
+        at, found = self._clock.now(), self._found
+        newcomers: list[tuple[Record, Job | None]] = []
+        for order, spec in enumerate(wanted.values()):
+            if spec.digest in absent:
+                row = found.pop(spec.digest, None)
+                job = new_job(spec, row.corr_id if row else self._new_id(), at)
+                newcomers.append((Record(spec, job, order, spec, seen.get(spec.digest, UNSEEN)), row))
+        self._docket.forget(found)
+        found.clear()
+        return newcomers
+
+    def _await_recorded(self, told: int) -> None:
+        """Takes the lock: all that was told so far is durable; raises what kept newcomers from it."""
+        with self._lock:
+            self._clerk.wait_for(told)
+            refused, self._docket.refused = self._docket.refused, []
+        if refused:
+            raise refused[0]
+
+    def _commit(self, changes: ChangeSet) -> Exception | None:
+        """Without the lock, in the clerk's thread: durable, or what was in the way."""
+        try:
+            self._registry.commit(changes)
+        except ReconcilerError as error:
+            return error
+        return None
+
+    def _wake_loop(self) -> None:
+        """Without the lock, in the clerk's thread: the loop knows of everything that has ended."""
+        self._wake()
+        with self._lock:
+            self._docket.ended.clear()
+
+    def _ring(self, digest: Digest, due_s: float) -> None:
+        self._docket.rung(digest, due_s)
+
+    # ---- workers ----------------------------------------------------------------------------
+
+    def _staff(self) -> None:
+        """Every permit that can be used has a worker."""
+        while (run := self._next_run()) is not None:
+            self._workers += 1
+            name = f"lane-{run.spec.digest.short}"
+            threading.Thread(target=self._work, args=(run,), name=name, daemon=True).start()
+
+    def _next_run(self) -> Run | None:
+        """The next job has its permit and counts as running, before its thread has done anything."""
+        digest = None if self._docket.stopping else self._permits.take()
+        return None if digest is None else self._docket.begin(digest, self)
+
+    def _work(self, first: Run) -> None:
+        """A worker's thread, without the lock: the job it was started for, then whatever comes next."""
+        with self._lock:
+            kept = [self._spare.pop()] if self._spare else []
+        run: Run | None = first
+        try:
+            while run is not None:
+                run = self._finish(run, self._carry_out(run, kept))
+        finally:
+            self._leave(kept)
+
+    def _carry_out(self, run: Run, kept: list[Fetching]) -> Outcome:
+        """Without the lock: how the run ended. `kept` holds the worker's attempts once it needed any."""
+        try:
+            if run.spec.kind is not JobKind.FETCH:
+                return self._worker.rehash(run)
+            if not kept:
+                kept.append(self._new_attempts())
+            return self._worker.fetch(run, kept[0])
+        except Exception as error:  # noqa: BLE001 - a bug met by one job must neither end its worker nor stay unseen
+            with self._lock:
+                self._crashes.append(traceback.format_exc())
+            return Failed(Code.IO, f"a bug ended the job: {type(error).__name__}")
+
+    def _finish(self, run: Run, outcome: Outcome) -> Run | None:
+        """Takes the lock: the job has ended, and the worker goes on with the one returned."""
+        with self._lock:
+            self._docket.finish(run.spec.digest, outcome)
+            following = self._next_run()
+            self._staff()
+            return following
+
+    def _leave(self, kept: list[Fetching]) -> None:
+        with self._lock:
+            self._workers -= 1
+            closing = self._docket.stopping
+            if not closing:
+                self._spare += kept
+            self._lock.notify_all()
+        if closing:
+            for attempts in kept:
+                attempts.close()

@@ -1,0 +1,130 @@
+"""Which queued job may run next: first come, first served among the hosts that have room.
+
+A plain data structure without a lock: the lane's lock guards it. Every operation costs
+O(log hosts), so 10,000 queued jobs are scheduled without ever being looked through.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from reconciler.core.desired import Limits
+from reconciler.core.digest import Digest
+
+NO_HOST = ""
+"""The host of work that asks nobody: it counts against the permits, never against a host."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticket:
+    """A place in one host's queue."""
+
+    number: int
+    digest: Digest
+    host: str
+
+
+class Permits:
+    """Permits held by running jobs, and the queue for them. `limits` says how many there are."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._tickets: dict[Digest, _Ticket] = {}
+        self._queues: dict[str, deque[_Ticket]] = {}
+        self._heads: list[tuple[int, str]] = []
+        # One entry at least for every host with both work and room. Stale ones are recognised by
+        # their number when they surface, which is cheaper than finding them in the heap.
+        self._running: dict[Digest, str] = {}
+        self._per_host: Counter[str] = Counter()
+        self._last = 0
+        self._first = 0
+
+    def set_limits(self, limits: Limits) -> None:
+        """Starts from now on obey `limits`; what runs keeps its permit."""
+        self._limits = limits
+        for host in tuple(self._queues):
+            self._offer(host)
+
+    def enqueue(self, digest: Digest, host: str, *, front: bool = False) -> None:
+        """The digest waits for a permit, behind all others or before them; a second call moves it."""
+        self.discard(digest)
+        if front:
+            self._first -= 1
+        else:
+            self._last += 1
+        ticket = _Ticket(self._first if front else self._last, digest, host)
+        self._tickets[digest] = ticket
+        queue = self._queues.setdefault(host, deque())
+        if front:
+            queue.appendleft(ticket)
+        else:
+            queue.append(ticket)
+        if self._head(host) is ticket:
+            self._offer(host)
+
+    def discard(self, digest: Digest) -> None:
+        """The digest waits no more."""
+        ticket = self._tickets.pop(digest, None)
+        if ticket is not None:
+            self._offer(ticket.host)
+
+    def take(self) -> Digest | None:
+        """The longest-waiting digest that may run now holds a permit; None if there is none."""
+        while len(self._running) < self._limits.effective_max and self._heads:
+            number, host = heapq.heappop(self._heads)
+            ticket = self._head(host)
+            if ticket is None or ticket.number != number or not self._room(host):
+                continue
+            self._queues[host].popleft()
+            del self._tickets[ticket.digest]
+            self._hold(ticket.digest, host)
+            self._offer(host)
+            return ticket.digest
+        return None
+
+    def release(self, digest: Digest) -> None:
+        """The digest's permit is free, if it held one."""
+        host = self._running.pop(digest, None)
+        if host is not None:
+            self._leave(host)
+
+    def move(self, digest: Digest, host: str) -> bool:
+        """A running digest goes on with another host; False, and nothing changed, if that one is full."""
+        old = self._running[digest]
+        if host == old:
+            return True
+        if not self._room(host):
+            return False
+        self._hold(digest, host)
+        self._leave(old)
+        return True
+
+    def _hold(self, digest: Digest, host: str) -> None:
+        self._running[digest] = host
+        self._per_host[host] += 1
+
+    def _leave(self, host: str) -> None:
+        self._per_host[host] -= 1
+        if not self._per_host[host]:
+            del self._per_host[host]
+        self._offer(host)
+
+    def _room(self, host: str) -> bool:
+        return host == NO_HOST or self._per_host[host] < max(1, self._limits.per_host)
+
+    def _head(self, host: str) -> _Ticket | None:
+        """The host's first ticket that still counts; forgets the ones before it."""
+        queue = self._queues.get(host, deque())
+        while queue and self._tickets.get(queue[0].digest) is not queue[0]:
+            queue.popleft()
+        if queue:
+            return queue[0]
+        self._queues.pop(host, None)
+        return None
+
+    def _offer(self, host: str) -> None:
+        ticket = self._head(host)
+        if ticket is not None and self._room(host):
+            heapq.heappush(self._heads, (ticket.number, host))

@@ -1,0 +1,359 @@
+"""Resume and verify, without I/O: what to ask for, what an answer means, when the bytes are whole.
+
+The caller owns socket, file and hash. It asks `ask()`, tells `head()`, `arrived()`, `ended()`,
+`lost()` and `digested()` what happened, and carries out the steps of the verdict it gets back, in
+order, before anything else. What follows from a sign is in `TABLE` alone; code only decides which
+sign it is. Three rules hold whatever a server does:
+
+1. A part goes on only under a validator (strong ETag, else Last-Modified) of the same source.
+2. A fetch starts again from byte 0 at most once; the second reason to do so ends it.
+3. Nothing is published unless the digest was right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reconciler.core.job import Code
+
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.IGNORECASE).fullmatch
+
+
+class Phase(StrEnum):
+    """Where a fetch stands."""
+
+    READY = "ready"
+    """Nothing is under way; `ask` says what to request."""
+    ASKED = "asked"
+    RECEIVING = "receiving"
+    CHECKING = "checking"
+    """All bytes are there; their digest decides."""
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Sign(StrEnum):
+    """What happened, in words of the domain."""
+
+    WHOLE = "200 to a plain request"
+    WHOLE_INSTEAD = "200 to a range request"
+    REST = "206 from where the part ends"
+    REST_ELSEWHERE = "206 with another or no Content-Range"
+    REST_CHANGED = "206 with another validator or size"
+    REST_UNASKED = "206 to a plain request"
+    COMPLETE = "416 for a complete part"
+    BEYOND = "416 otherwise"
+    ODD_SUCCESS = "another 2xx to a range request"
+    UNUSABLE = "another 2xx to a plain request"
+    ENCODED_REST = "content encoding, to a range request"
+    ENCODED = "content encoding, to a plain request"
+    WRONG_SIZE = "a size other than the declared one"
+    BUSY = "429 or 5xx"
+    TIMED_OUT = "408 or 425"
+    UNAUTHORIZED = "401 or 403"
+    GATED = "401 or 403 for a gated repository"
+    NOT_FOUND = "404 or 410"
+    REFUSED = "any other status"
+    NO_ANSWER = "no answer"
+    ALL = "the last byte, or an end where no size is known"
+    SHORT = "an end or a lost connection before that"
+    LONG = "a byte too many"
+    RIGHT = "the digest is right"
+    WRONG_SPLICED = "the digest is wrong, read in pieces"
+    WRONG = "the digest is wrong, read at once"
+
+
+class Step(StrEnum):
+    """What the caller does about a sign."""
+
+    TRUNCATE = "truncate"
+    """The part is empty and has no meta; the hash starts anew."""
+    RECORD = "record"
+    """The meta says source, validator and size, before the first byte."""
+    DISCARD = "discard"
+    """Neither part nor meta exists."""
+    PUBLISH = "publish"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What follows from a sign. With a code, READY means: a later try may work."""
+
+    phase: Phase
+    steps: tuple[Step, ...] = ()
+    code: Code | None = None
+    once: bool = False
+    """It is a restart from byte 0: the second one of a fetch discards the part and fails with the code."""
+
+
+_RESTART = (Step.TRUNCATE,)
+_FROM_START = (Step.TRUNCATE, Step.RECORD)
+
+TABLE: Mapping[Phase, Mapping[Sign, Row]] = {
+    Phase.ASKED: {
+        Sign.WHOLE: Row(Phase.RECEIVING, _FROM_START),
+        Sign.WHOLE_INSTEAD: Row(Phase.RECEIVING, _FROM_START),
+        Sign.REST: Row(Phase.RECEIVING),
+        Sign.REST_ELSEWHERE: Row(Phase.READY, _RESTART, Code.RESUME_CONTENT_RANGE, once=True),
+        Sign.REST_CHANGED: Row(Phase.READY, _RESTART, Code.UPSTREAM_CHANGED, once=True),
+        Sign.REST_UNASKED: Row(Phase.FAILED, code=Code.RESUME_CONTENT_RANGE),
+        Sign.COMPLETE: Row(Phase.CHECKING),
+        Sign.BEYOND: Row(Phase.READY, _RESTART, Code.RESUME_CONTENT_RANGE, once=True),
+        Sign.ODD_SUCCESS: Row(Phase.FAILED, code=Code.RESUME_HTTP_STATUS),
+        Sign.UNUSABLE: Row(Phase.FAILED, code=Code.HTTP),
+        Sign.ENCODED_REST: Row(Phase.READY, _RESTART, Code.HTTP, once=True),
+        Sign.ENCODED: Row(Phase.FAILED, code=Code.HTTP),
+        Sign.WRONG_SIZE: Row(Phase.FAILED, code=Code.SIZE_MISMATCH),
+        Sign.BUSY: Row(Phase.READY, code=Code.HTTP),
+        Sign.TIMED_OUT: Row(Phase.READY, code=Code.REQUEST_TIMEOUT),
+        Sign.UNAUTHORIZED: Row(Phase.FAILED, code=Code.UNAUTHORIZED),
+        Sign.GATED: Row(Phase.FAILED, code=Code.GATED),
+        Sign.NOT_FOUND: Row(Phase.FAILED, code=Code.NOT_FOUND),
+        Sign.REFUSED: Row(Phase.FAILED, code=Code.HTTP),
+        Sign.NO_ANSWER: Row(Phase.READY, code=Code.CONNECT),
+    },
+    Phase.RECEIVING: {
+        Sign.ALL: Row(Phase.CHECKING),
+        Sign.SHORT: Row(Phase.READY, code=Code.CONNECT),
+        Sign.LONG: Row(Phase.FAILED, (Step.DISCARD,), Code.SIZE_MISMATCH),
+    },
+    Phase.CHECKING: {
+        Sign.RIGHT: Row(Phase.DONE, (Step.PUBLISH,)),
+        # A power loss can leave zeros in a part, and two answers can be of different files.
+        Sign.WRONG_SPLICED: Row(Phase.READY, _RESTART, Code.SHA256_MISMATCH, once=True),
+        Sign.WRONG: Row(Phase.FAILED, (Step.DISCARD,), Code.SHA256_MISMATCH),
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A part as it was found."""
+
+    size_bytes: int
+    validator: str | None
+    """The one stored for this source; None: its bytes can't be gone on from."""
+    total_bytes: int | None
+    """What the source said the whole is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The request to send: all bytes, or those from `offset_bytes` on if `validator` still holds."""
+
+    offset_bytes: int
+    validator: str | None
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """`Range` and `If-Range` (RFC 9110 §13.1.5, §14.2); nothing for a plain request."""
+        if self.validator is None:
+            return ()
+        return (("Range", f"bytes={self.offset_bytes}-"), ("If-Range", self.validator))
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The part of a response head that matters."""
+
+    status: int
+    content_length: int | None = None
+    content_range: str | None = None
+    content_encoding: str | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    error_code: str | None = None
+    """A hub's `X-Error-Code`."""
+
+    @property
+    def validator(self) -> str | None:
+        """What a later If-Range can hold: a weak ETag says nothing about bytes (RFC 9110 §8.8.1)."""
+        validator = self.etag if self.etag and self.etag.startswith('"') else self.last_modified
+        return validator if validator and validator.isascii() and validator.isprintable() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a sign means: do `steps`, then go on in `phase`."""
+
+    sign: Sign
+    phase: Phase
+    steps: tuple[Step, ...] = ()
+    code: Code | None = None
+    message: str = ""
+
+    @property
+    def transient(self) -> bool:
+        """Whether the try is over but a later one may work; false for a restart, which goes on at once."""
+        return self.phase is Phase.READY and Step.TRUNCATE not in self.steps
+
+
+class Download:
+    """One digest from one source, through any number of requests."""
+
+    def __init__(self, held: Held, declared_bytes: int | None) -> None:
+        self._declared_bytes = declared_bytes
+        self._restarted = False
+        self._spliced = held.size_bytes > 0
+        self._asked = Ask(0, None)
+        self.received_bytes = held.size_bytes
+        """The part's length."""
+        self.kept_bytes = held.size_bytes
+        """How many of an earlier fetch's bytes are part of this one."""
+        self.validator = held.validator
+        self.total_bytes = declared_bytes if declared_bytes is not None else held.total_bytes
+        self.phase = Phase.CHECKING if self.total_bytes == held.size_bytes else Phase.READY
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the bytes that are there can be gone on from: only then is hashing them of use."""
+        too_many = self.total_bytes is not None and self.received_bytes > self.total_bytes
+        usable = self.phase is Phase.CHECKING or (self.validator is not None and not too_many)
+        return self.received_bytes > 0 and usable
+
+    def ask(self) -> Ask:
+        """The next request; only when READY."""
+        self.phase = Phase.ASKED
+        self._asked = Ask(self.received_bytes, self.validator) if self._can_go_on() else Ask(0, None)
+        return self._asked
+
+    def head(self, head: Head) -> Verdict:
+        """The answer's head has come."""
+        sign, why = self._judge(head)
+        verdict = self._follow(sign, why)
+        if sign in (Sign.WHOLE, Sign.WHOLE_INSTEAD):
+            self.validator = head.validator
+            self.total_bytes = _first(self._declared_bytes, head.content_length)
+        elif sign is Sign.REST:
+            self._spliced = True
+            self.total_bytes = _first(self.total_bytes, _range_of(head)[2])
+        elif sign is Sign.COMPLETE:
+            self.total_bytes = self.received_bytes
+        return verdict
+
+    def arrived(self, size_bytes: int) -> Verdict | None:
+        """So many body bytes have come: None to append them, or why they must not be."""
+        total_bytes = self.total_bytes
+        if total_bytes is not None and self.received_bytes + size_bytes > total_bytes:
+            return self._follow(Sign.LONG, f"sent more than the {total_bytes} bytes it has")
+        self.received_bytes += size_bytes
+        return None
+
+    def ended(self) -> Verdict:
+        """The body has come to its proper end."""
+        if self.total_bytes is None:
+            self.total_bytes = self.received_bytes
+        return self._end(Code.CONNECT, "ended its answer early")
+
+    def lost(self, code: Code, why: str) -> Verdict:
+        """The connection failed; `code` says how. Bytes that came before count."""
+        if self.phase is Phase.ASKED:
+            return self._follow(Sign.NO_ANSWER, why, code)
+        return self._end(code, why)
+
+    def digested(self, *, right: bool) -> Verdict:
+        """The digest of all bytes is known."""
+        if right:
+            return self._follow(Sign.RIGHT, "")
+        why = "the bytes do not have the declared SHA-256"
+        return self._follow(Sign.WRONG_SPLICED if self._spliced else Sign.WRONG, why)
+
+    def _can_go_on(self) -> bool:
+        return self.resumable and self.validator is not None
+
+    def _end(self, code: Code, why: str) -> Verdict:
+        if self.received_bytes == self.total_bytes:
+            return self._follow(Sign.ALL, "")
+        total = "an unknown number of" if self.total_bytes is None else f"{self.total_bytes}"
+        return self._follow(Sign.SHORT, f"{why}, after {self.received_bytes} of {total} bytes", code)
+
+    def _follow(self, sign: Sign, why: str, code: Code | None = None) -> Verdict:
+        row = TABLE[self.phase][sign]
+        if row.once and self._restarted:
+            row = Row(Phase.FAILED, (Step.DISCARD,), row.code)
+        self._restarted = self._restarted or row.once
+        if Step.TRUNCATE in row.steps:
+            self._forget()
+        self.phase = row.phase
+        return Verdict(sign, row.phase, row.steps, code or row.code, why)
+
+    def _forget(self) -> None:
+        self.received_bytes = self.kept_bytes = 0
+        self._spliced = False
+        self.validator = None
+        self.total_bytes = self._declared_bytes
+
+    def _judge(self, head: Head) -> tuple[Sign, str]:
+        if not 200 <= head.status < 300:
+            return self._judge_refusal(head)
+        ranged = self._asked.validator is not None
+        if head.content_encoding not in (None, "", "identity"):
+            return (
+                Sign.ENCODED_REST if ranged else Sign.ENCODED
+            ), f"encodes the content ({head.content_encoding!r:.40})"
+        match head.status:
+            case 200:
+                if self._declared_bytes is not None and head.content_length not in (None, self._declared_bytes):
+                    return self._wrong_size(head.content_length)
+                return (Sign.WHOLE_INSTEAD if ranged else Sign.WHOLE), ""
+            case 206 if ranged:
+                return self._judge_rest(head)
+            case 206:
+                return Sign.REST_UNASKED, "sent a part of the file, though all of it was asked for"
+            case _:
+                return (Sign.ODD_SUCCESS if ranged else Sign.UNUSABLE), f"answered HTTP {head.status}"
+
+    def _judge_rest(self, head: Head) -> tuple[Sign, str]:
+        first, last, total = _range_of(head)
+        if first != self.received_bytes or last is None or last < first or (total is not None and last >= total):
+            got = f"{head.content_range!r:.60}" if head.content_range else "no Content-Range"
+            return Sign.REST_ELSEWHERE, f"sent {got} when asked for bytes {self.received_bytes}-"
+        if head.content_length not in (None, last - first + 1):
+            return Sign.REST_ELSEWHERE, f"sent {head.content_length} bytes for {head.content_range!r:.60}"
+        if total is not None and self._declared_bytes not in (None, total):
+            return self._wrong_size(total)
+        if _changed(self.validator, head) or total not in (None, _first(self.total_bytes, total)):
+            return Sign.REST_CHANGED, "has another file under this address than before"
+        return Sign.REST, ""
+
+    def _judge_refusal(self, head: Head) -> tuple[Sign, str]:
+        why = f"answered HTTP {head.status}"
+        match head.status:
+            case 416 if self._asked.validator is not None:
+                whole = _range_of(head)[2] == self.received_bytes
+                return (Sign.COMPLETE if whole else Sign.BEYOND), f"has no bytes from {self.received_bytes} on"
+            case 408 | 425:
+                return Sign.TIMED_OUT, why
+            case 401 | 403:
+                return (Sign.GATED if head.error_code == "GatedRepo" else Sign.UNAUTHORIZED), why
+            case 404 | 410:
+                return Sign.NOT_FOUND, why
+            case status if status == 429 or status >= 500:
+                return Sign.BUSY, why
+            case _:
+                return Sign.REFUSED, why
+
+    def _wrong_size(self, got_bytes: int | None) -> tuple[Sign, str]:
+        return Sign.WRONG_SIZE, f"has {got_bytes} bytes, wanted {self._declared_bytes}"
+
+
+def _range_of(head: Head) -> tuple[int | None, int | None, int | None]:
+    """(first, last, total) of Content-Range; None for what it does not say."""
+    match = _CONTENT_RANGE(head.content_range or "")
+    if match is None:
+        return None, None, None
+    first, last, total = (int(text) if text and text != "*" else None for text in match.groups())
+    return first, last, total
+
+
+def _changed(validator: str | None, head: Head) -> bool:
+    """Whether a 206 carries another validator of the kind that was asked with; it may carry none."""
+    got = head.etag if validator and validator.startswith('"') else head.last_modified
+    return got is not None and got.removeprefix("W/") != validator
+
+
+def _first(*sizes: int | None) -> int | None:
+    return next((size for size in sizes if size is not None), None)

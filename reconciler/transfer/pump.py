@@ -1,0 +1,111 @@
+"""From an answer's body to hash and part, slice by slice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Protocol
+
+from reconciler.core.job import Code
+from reconciler.ports import Clock, Part
+from reconciler.transfer.protocol import Download, Verdict
+
+PROGRESS_EVERY_S = 0.1
+# Ten times a second moves a progress bar smoothly; a report per slice would cost a core at 1 GB/s.
+
+
+class Body(Protocol):
+    """The bytes of one answer. The plain one reads through the HTTP parser; a faster one may stand beside it."""
+
+    def read(self) -> bytes | None:
+        """The next bytes, at most about a MiB; None at the proper end. Raises NetError or Canceled."""
+        ...
+
+
+class Answer(Body, Protocol):
+    """A response whose body has not been read; `net.client.Reply` is one."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status, after redirects."""
+        ...
+
+    @property
+    def bytes_in(self) -> int:
+        """How many body bytes have been read."""
+        ...
+
+    def header(self, name: str) -> str | None:
+        """The header's value, without regard to case; None if there is no such header."""
+        ...
+
+    def close(self, code: Code | None = None) -> None:
+        """The connection is free or closed; `code` says what went wrong."""
+        ...
+
+
+def body_of(answer: Answer) -> Body:
+    """What reads the answer's body fastest; so far there is one way, through the HTTP parser."""
+    return answer
+
+
+class Sink:
+    """Where the bytes of a fetch go: the part on disk and the running SHA-256, always in step."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self._hash = hashlib.sha256()
+
+    def load(self, check: Callable[[], None]) -> None:
+        """The hash covers what the part already holds; `check` may raise."""
+        self._hash = hashlib.sha256()
+        self.part.hash_prefix(self._hash.update, check)
+
+    def write(self, data: bytes) -> None:
+        """Part and hash have `data` at their end."""
+        self.part.write(data)
+        self._hash.update(data)
+
+    def truncate(self) -> None:
+        """Part and hash are empty."""
+        self.part.truncate()
+        self._hash = hashlib.sha256()
+
+    def hexdigest(self) -> str:
+        """The SHA-256 of everything in the part."""
+        return self._hash.hexdigest()
+
+
+class Meter:
+    """Reports progress, but not more often than anybody looks."""
+
+    def __init__(self, clock: Clock, report: Callable[[int, int | None], None]) -> None:
+        self._clock = clock
+        self._report = report
+        self._next_s = clock.monotonic()
+
+    def moved(self, done_bytes: int, total_bytes: int | None) -> None:
+        """So many bytes are there."""
+        now_s = self._clock.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + PROGRESS_EVERY_S
+            self._report(done_bytes, total_bytes)
+
+    def settled(self, done_bytes: int, total_bytes: int | None) -> None:
+        """So many bytes are there, and for now there will be no more."""
+        self._report(done_bytes, total_bytes)
+
+
+def pump(body: Body, download: Download, sink: Sink, meter: Meter) -> Verdict:
+    """The whole body is in `sink`, or as much as may be; what its end means.
+
+    Raises NetError when the connection is lost, Canceled, and what the part raises.
+    """
+    while (data := body.read()) is not None:
+        too_long = download.arrived(len(data))
+        if too_long is not None:
+            return too_long
+        sink.write(data)
+        meter.moved(download.received_bytes, download.total_bytes)
+    meter.settled(download.received_bytes, download.total_bytes)
+    return download.ended()

@@ -1,0 +1,210 @@
+"""One job as the lane remembers it, and what its changes of state say to the registry.
+
+Records are mutable and guarded by the lane's lock; everything made from them is a frozen value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum, auto
+
+from reconciler.core.digest import Digest
+from reconciler.core.errors import TransientError
+from reconciler.core.event import EventDraft, JsonValue, Topic
+from reconciler.core.history import LedgerRow
+from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status, job_transition_allowed
+from reconciler.core.source import Source
+from reconciler.transfer.failure import FetchError
+from reconciler.transfer.look import UNSEEN, Seen
+from reconciler.transfer.running import Run
+
+NO_FACTS: Mapping[str, JsonValue] = {}
+
+
+class Phase(Enum):
+    """What the lane has to do for a job next."""
+
+    COMMITTING = auto()
+    """A decision about it is on its way to the registry; afterwards `wanted` is looked at again."""
+    QUEUED = auto()
+    """It waits for a permit."""
+    RUNNING = auto()
+    RESTING = auto()
+    """It waits for a time, a person or a changed manifest: its job's state says which."""
+
+
+@dataclass(slots=True)
+class Record:
+    """A digest's job: what was decided, and what is wanted by now."""
+
+    spec: JobSpec
+    """What `job` was decided for; owners are always the present ones."""
+    job: Job
+    order: int
+    """Its place among the wanted jobs."""
+    wanted: JobSpec | None
+    """What the last `ensure` asked for; None: nothing."""
+    seen: Seen = UNSEEN
+    phase: Phase = Phase.COMMITTING
+    run: Run | None = None
+    due_s: float = 0.0
+    """Monotonic time at which a waiting job may start again."""
+    next_source: int = 0
+    failures: tuple[tuple[Source, FetchError], ...] = ()
+    """Why the sources before `next_source` did not do."""
+    rows: list[LedgerRow] = field(default_factory=list)
+    """Requests that are not yet in the ledger."""
+
+    @property
+    def digest(self) -> Digest:
+        """What the job is about."""
+        return self.spec.digest
+
+    @property
+    def changed(self) -> bool:
+        """Whether something else is wanted by now, or nothing.
+
+        A pass can see a fetched blob between its rename and its commit, and ask to have it proved:
+        the fetch is about to say so itself.
+        """
+        if self.wanted is None:
+            return True
+        at_work = self.phase in (Phase.RUNNING, Phase.COMMITTING)
+        if at_work and self.spec.kind is JobKind.FETCH and self.wanted.kind is JobKind.ADOPT:
+            return False
+        return not same_work(self.spec, self.wanted)
+
+
+def same_work(one: JobSpec, other: JobSpec) -> bool:
+    """Whether the two differ in nothing but who wants them."""
+    return one is other or replace(one, owners=other.owners) == other
+
+
+def new_job(spec: JobSpec, corr_id: str, at: datetime) -> Job:
+    """The durable record of a job that starts from nothing."""
+    return Job(spec.digest, spec.kind, JobState.QUEUED, attempts=0, updated_at=at, corr_id=corr_id)
+
+
+def taken_over(spec: JobSpec, job: Job, at: datetime) -> Job:
+    """The record of an earlier process' job, queued again: a new process is a new order to try.
+
+    Nobody told a job that was running to stop: it was interrupted.
+    """
+    interrupted = job.state in (JobState.ADMITTED, JobState.DOWNLOADING, JobState.VERIFYING)
+    queued = requeued(job, spec, at, fresh=job.state is JobState.ERROR)
+    return replace(queued, code=Code.INTERRUPTED) if interrupted else queued
+
+
+def requeued(job: Job, spec: JobSpec, at: datetime, *, fresh: bool) -> Job:
+    """The job back in the queue; a `fresh` one has forgotten its attempts."""
+    if job.state in (JobState.ADMITTED, JobState.DOWNLOADING, JobState.VERIFYING):
+        job = advance(job, JobState.CANCELED, at=at)
+    queued = advance(job, JobState.QUEUED, at=at)
+    return replace(queued, kind=spec.kind, attempts=0 if fresh else job.attempts)
+
+
+def advance(job: Job, *states: JobState, at: datetime, code: Code | None = None, message: str = "") -> Job:
+    """The job after it went through `states`; raises ValueError if the table does not allow it.
+
+    States it is in already are passed over.
+    """
+    state = job.state
+    for new in states:
+        if new is not state and not job_transition_allowed(state, new):
+            raise ValueError(f"a job can't go from {state} to {new} ({job.digest.short})")
+        state = new
+    return replace(
+        job, state=state, updated_at=at, code=code, message=message, next_attempt_at=None, server_asked=False
+    )
+
+
+def on_the_way(job: Job) -> tuple[JobState, ...]:
+    """The states a job passes before it can end; empty when it is there already."""
+    if job.state is not JobState.QUEUED:
+        return ()
+    return (JobState.ADMITTED, working_state(job.kind))
+
+
+def worse(job: Job, state: JobState, code: Code, message: str, at: datetime) -> Job:
+    """The job after one more attempt that came to nothing."""
+    ended = advance(job, *on_the_way(job), state, at=at, code=code, message=message)
+    return replace(ended, attempts=job.attempts + 1)
+
+
+def unrecorded(job: Job, error: Exception) -> Job:
+    """The job after the registry refused a decision about it: known in this process alone.
+
+    No bytes are lost by that: what is on disk is found by the next look at it.
+    """
+    passing = isinstance(error, TransientError)
+    full = isinstance(error, TransientError) and error.reason == "DiskInsufficient"
+    return replace(
+        job,
+        state=JobState.WAITING if passing else JobState.ERROR,
+        code=Code.DISK_INSUFFICIENT if full else Code.IO,
+        message=f"the registry could not be written: {error}",
+        attempts=job.attempts + 1,
+    )
+
+
+def to_the_end(job: Job) -> tuple[JobState, ...]:
+    """The states a job passes when it completes."""
+    if job.state is JobState.DOWNLOADING:
+        return (JobState.VERIFYING, JobState.COMPLETE)
+    return (JobState.COMPLETE,)
+
+
+def working_state(kind: JobKind) -> JobState:
+    """What a running job of that kind does."""
+    return JobState.DOWNLOADING if kind is JobKind.FETCH else JobState.VERIFYING
+
+
+def told(spec: JobSpec, job: Job, status: Status, facts: Mapping[str, JsonValue] = NO_FACTS) -> tuple[EventDraft, ...]:
+    """`models.download.progress` for each owner: one fact, told to all it concerns."""
+    payload: dict[str, JsonValue] = {
+        "status": status.value,
+        "kind": job.kind.value,
+        "corr_id": job.corr_id,
+        "sha256": spec.digest,
+    }
+    if job.code is not None:
+        payload["code"] = job.code.value
+    if job.message:
+        payload["error"] = job.message
+    if job.next_attempt_at is not None:
+        payload["next_attempt_at"] = job.next_attempt_at.isoformat()
+    if spec.size_bytes is not None:
+        payload["total"] = spec.size_bytes
+    payload.update(facts)
+    return tuple(
+        EventDraft(Topic.DOWNLOAD_PROGRESS, {"id": owner, **payload, **_following(spec, owner)})
+        for owner in spec.owners
+    )
+
+
+def told_complete(spec: JobSpec, job: Job, size_bytes: int) -> tuple[EventDraft, ...]:
+    """The same when all bytes are there and verified."""
+    cached = job.code is Code.CACHED
+    sizes: dict[str, JsonValue] = {"bytes": size_bytes, "downloaded": size_bytes, "total": size_bytes}
+    return told(spec, job, Status.COMPLETE, {**sizes, "cached": cached})
+
+
+def ledger_event(row: LedgerRow) -> EventDraft:
+    """The event that reports a ledger row."""
+    return EventDraft(
+        Topic.EGRESS_LEDGER,
+        {
+            "decision": row.decision,
+            "reason_code": row.reason_code,
+            "dest": {"host": row.host, "port": row.port, "protocol": row.protocol},
+            "bytes_in": row.bytes_in,
+            "duration_ms": row.duration_ms,
+            "corr_id": row.corr_id,
+        },
+    )
+
+
+def _following(spec: JobSpec, owner: str) -> dict[str, JsonValue]:
+    return {} if owner == spec.owners[0] else {"primary": spec.owners[0]}

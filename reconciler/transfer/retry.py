@@ -1,0 +1,85 @@
+"""When the same source is asked again, and how long to wait before: the home of tenacity.
+
+Waits up to ten seconds are sat out here; a longer one that an origin asked for goes back to the
+lane, which frees the permit and remembers it. Tries that brought new bytes are not counted: a bad
+line that moves a hundred gigabytes in a thousand pieces is progress, not failure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import tenacity
+
+from reconciler.transfer.failure import FetchError
+
+LONGEST_PAUSE_S = 10.0  # decision 10: a longer wait is the job state `waiting`
+FIRST_PAUSE_S = 0.25
+# Most drops are one lost connection: a quarter of a second is no burden to anybody, and it doubles.
+SLICE_S = 0.25  # how long a cancelled job may go on sleeping
+_SECONDS = re.compile(r"\d{1,9}").fullmatch
+
+
+_BACK_OFF = tenacity.wait_exponential_jitter(multiplier=FIRST_PAUSE_S, max=LONGEST_PAUSE_S, jitter=FIRST_PAUSE_S)
+
+
+class Tries:
+    """Up to `retries` further tries in a row that bring nothing new."""
+
+    def __init__(self, retries: int, pause: Callable[[float], None]) -> None:
+        self._advanced = False
+        self._retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_work_soon),
+            after=self._count,
+            wait=_pause_s,
+            stop=tenacity.stop_after_attempt(retries + 1),
+            sleep=pause,
+            reraise=True,
+        )
+
+    def run(self, work: Callable[[], None]) -> None:
+        """`work` has succeeded; raises the last try's error, and what `pause` raises."""
+        self._retrying(work)
+
+    def advanced(self) -> None:
+        """The try that runs brought bytes that no try before had: counting starts anew after it."""
+        self._advanced = True
+
+    def _count(self, state: tenacity.RetryCallState) -> None:
+        if self._advanced:
+            state.attempt_number = 1
+            self._advanced = False
+
+
+def slices(seconds: float) -> list[float]:
+    """`seconds` cut into pieces that are short enough to notice a cancelled job between them."""
+    full, rest = divmod(seconds, SLICE_S)
+    return [SLICE_S] * int(full) + ([rest] if rest else [])
+
+
+def retry_after_s(text: str | None, now: datetime) -> float | None:
+    """The seconds that a Retry-After header asks for (RFC 9110 §10.2.3); None if it is absent or unreadable."""
+    if text is None:
+        return None
+    if _SECONDS(text.strip()):
+        return float(text)
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return max(0.0, (at - now).total_seconds())
+
+
+def _pause_s(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, FetchError) and error.retry_after_s is not None:
+        return error.retry_after_s
+    return _BACK_OFF(state)
+
+
+def _may_work_soon(error: BaseException) -> bool:
+    return isinstance(error, FetchError) and error.transient and (error.retry_after_s or 0.0) <= LONGEST_PAUSE_S

@@ -1,0 +1,288 @@
+"""One job at work, in its worker's thread: tries its sources or re-hashes, and says how it ended.
+
+Nothing here takes the lane's lock while it works. `Run`'s figures are plain attributes written by
+this one thread and read by any: an old value is harmless, a lock per chunk is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from reconciler.core.change import AppendHistory, Change, OwnBlob, UnmarkBlob, UnverifyBlob, VerifyBlob
+from reconciler.core.digest import Digest
+from reconciler.core.egress import EgressPolicy, host_port
+from reconciler.core.errors import IntegrityError, ReconcilerError, StalledError, StoreMissingError, TransientError
+from reconciler.core.event import JsonValue
+from reconciler.core.history import HistoryRow, LedgerRow
+from reconciler.core.job import Code, JobKind, JobSpec, JobState, Status
+from reconciler.core.observed import FileIdentity, Place
+from reconciler.core.source import HuggingFaceFile, LocalFile, Source, WebFile
+from reconciler.ports import BlobStat, BlobStore, Clock
+from reconciler.transfer.failure import FetchError
+from reconciler.transfer.look import Seen
+from reconciler.transfer.outcome import Done, Failed, HostFull, Outcome, SetAside, Stopped, Wait, verdict
+from reconciler.transfer.permits import NO_HOST
+from reconciler.transfer.token import Canceled, CancelToken
+
+if TYPE_CHECKING:  # the network stack costs 100 ms to import, and adopting local files needs none of it
+    from reconciler.transfer.attempt import Fetched, Report
+
+ANNOUNCE_BYTES = 64 * 2**20
+# Local work that is over before this many bytes (a fraction of a second) goes from queued to
+# complete in one commit: nobody could have watched it, and 10,000 small files cost half the commits.
+
+
+class Fetching(Protocol):
+    """`attempt.Attempts` as the lane sees it; used by one thread at a time."""
+
+    def fetch(
+        self,
+        spec: JobSpec,
+        source: Source,
+        *,
+        egress: EgressPolicy,
+        token: CancelToken,
+        report: Report,
+        corr_id: str,
+    ) -> Fetched:
+        """The digest of `spec` is published from `source`; raises FetchError, Canceled, or the store's errors."""
+        ...
+
+    def close(self) -> None:
+        """Its connections are closed."""
+        ...
+
+
+class Dispatcher(Protocol):
+    """What a running job asks of the lane; any of it takes the lane's lock for a moment."""
+
+    def announce(self, run: Run) -> None:
+        """The registry hears that the job is at work."""
+        ...
+
+    def note(self, run: Run, status: Status, facts: Mapping[str, JsonValue]) -> None:
+        """A fact that changes no state is journaled."""
+        ...
+
+    def admit(self, run: Run, need_bytes: int) -> None:
+        """The disk holds `need_bytes` more besides what all other jobs still need; raises FetchError."""
+        ...
+
+    def move(self, run: Run, host: str) -> bool:
+        """The job's permit counts for `host` from now on; False if that host has none left."""
+        ...
+
+    def egress(self) -> EgressPolicy:
+        """The policy for the next request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a run is to do; `failures` are those of the sources before `next_source`."""
+
+    spec: JobSpec
+    seen: Seen
+    corr_id: str
+    next_source: int = 0
+    failures: tuple[tuple[Source, FetchError], ...] = ()
+
+
+class Run:
+    """A job that holds a permit: its token, its figures, and what it heard that is not yet journaled."""
+
+    def __init__(self, order: Order, dispatcher: Dispatcher, started_s: float) -> None:
+        spec = order.spec
+        self.spec = spec
+        self.seen = order.seen
+        self.corr_id = order.corr_id
+        self.next_source = order.next_source
+        self.failures = order.failures
+        self.started_s = started_s
+        self.token = CancelToken()
+        self.state = JobState.DOWNLOADING if spec.kind is JobKind.FETCH else JobState.VERIFYING
+        self.source = ""
+        self.done_bytes = 0
+        self.total_bytes = spec.size_bytes if spec.kind is JobKind.FETCH else order.seen.size_bytes
+        self.announced = False
+        self.rows: list[LedgerRow] = []
+        self._dispatcher = dispatcher
+
+    @property
+    def to_come_bytes(self) -> int:
+        """What it will still write, as far as is known."""
+        if self.spec.kind is not JobKind.FETCH:
+            return 0
+        return max(0, (self.total_bytes or 0) - self.done_bytes)
+
+    def turn_to(self, source: Source) -> None:
+        """The source comes next. Network work is announced before its first request."""
+        other = bool(self.source) and self.announced
+        self.source = source.redacted
+        self.state = JobState.DOWNLOADING
+        if other:
+            self._dispatcher.note(self, Status.DOWNLOADING, {"url": self.source})
+        elif not isinstance(source, LocalFile):
+            self.announce()
+
+    def started(self, source: str, total_bytes: int | None, offset: int) -> None:
+        """Report: the source is asked; which one, `turn_to` has told."""
+        del source
+        self.done_bytes = offset
+        self.total_bytes = total_bytes if total_bytes is not None else self.total_bytes
+
+    def resumed(self, offset: int) -> None:
+        """Report: bytes of an earlier attempt are kept."""
+        self._dispatcher.note(self, Status.RESUMED, {"code": Code.RESUMED.value, "offset": offset})
+
+    def progress(self, done_bytes: int, total_bytes: int | None = None) -> None:
+        """Report: so many bytes are there."""
+        self.done_bytes = done_bytes
+        if total_bytes is not None:
+            self.total_bytes = total_bytes
+        if done_bytes >= ANNOUNCE_BYTES:
+            self.announce()
+
+    def announce(self) -> None:
+        """The registry hears, once, that the job is at work."""
+        if not self.announced:
+            self.announced = True
+            self._dispatcher.announce(self)
+
+    def verifying(self) -> None:
+        """Report: the digest is being checked. Seconds at most, so only shown, never journaled."""
+        self.state = JobState.VERIFYING
+
+    def admit(self, need_bytes: int) -> None:
+        """Report: the size is known at last; raises FetchError if the disk can't hold it."""
+        self._dispatcher.admit(self, need_bytes)
+
+    def ledger(self, row: LedgerRow) -> None:
+        """Report: journaled with whatever the job commits next."""
+        self.rows.append(row)
+
+    def hashed(self, done_bytes: int) -> None:
+        """So many bytes are re-hashed; raises Canceled."""
+        self.token.check()
+        self.progress(done_bytes)
+
+    def move(self, source: Source, hub_host: str) -> bool:
+        """The permit counts for the source's host; False if that has none left."""
+        return self._dispatcher.move(self, source_host(source, hub_host))
+
+    def egress(self) -> EgressPolicy:
+        """The policy for the next request."""
+        return self._dispatcher.egress()
+
+
+def source_host(source: Source, hub_host: str) -> str:
+    """The host that a source's requests go to first, as `per_host` counts it."""
+    match source:
+        case WebFile(url):
+            return host_port(url).host
+        case HuggingFaceFile():
+            return hub_host
+        case LocalFile():
+            return NO_HOST
+
+
+class Worker:
+    """Carries out runs, one at a time, on one store."""
+
+    def __init__(self, store: BlobStore, clock: Clock, hub_host: str) -> None:
+        self._store = store
+        self._clock = clock
+        self._hub_host = hub_host
+
+    def fetch(self, run: Run, attempts: Fetching) -> Outcome:
+        """How trying the sources, from the run's next one on, ended."""
+        return _stoppable(lambda: self._fetch(run, attempts))
+
+    def rehash(self, run: Run) -> Outcome:
+        """How re-hashing what lies in the store ended."""
+        return _stoppable(lambda: self._rehash(run))
+
+    def _fetch(self, run: Run, attempts: Fetching) -> Outcome:
+        start, failures = run.next_source, run.failures
+        for number, source in enumerate(run.spec.sources[start:], start):
+            if number > start and not run.move(source, self._hub_host):
+                return HostFull(number, failures)
+            run.turn_to(source)
+            try:
+                fetched = _from_source(run, attempts, source)
+            except FetchError as error:
+                if error.code is Code.DISK_INSUFFICIENT:  # no other source needs less room
+                    return Wait(error.code, error.message)
+                failures = (*failures, (source, error))
+            else:
+                verified = VerifyBlob(run.spec.digest, fetched.size_bytes, self._clock.now(), fetched.link)
+                return Done(fetched.size_bytes, (verified,))
+        return verdict(failures)
+
+    def _rehash(self, run: Run) -> Outcome:
+        digest, place = run.spec.digest, run.seen.place
+        if place is None:
+            return SetAside(f"{digest.short} is no longer in the store", (UnverifyBlob(digest),), Code.NOT_FOUND)
+        found, stat = self._store.hash_blob(digest, place, run.hashed)
+        if found != digest:
+            return self._set_aside(run, place, found, stat)
+        if run.spec.kind is JobKind.VERIFY and place is Place.BY_HASH:
+            return Done(stat.size_bytes, (self._verified(run, stat),))
+        return self._adopt(run, place, stat)
+
+    def _adopt(self, run: Run, place: Place, stat: BlobStat) -> Outcome:
+        digest = run.spec.digest
+        changes: tuple[Change, ...] = (
+            OwnBlob(digest, self._clock.now()),
+            self._verified(run, stat),
+            UnmarkBlob(digest),
+        )
+        if place is Place.QUARANTINE:
+            self._store.restore(digest)
+            changes += (self._history(run, "Restore", stat, "wanted again; the bytes are what they should be"),)
+        return Done(stat.size_bytes, changes)
+
+    def _set_aside(self, run: Run, place: Place, found: Digest, stat: BlobStat) -> Outcome:
+        digest = run.spec.digest
+        self._store.set_aside(digest, place)
+        message = f"the bytes in {place} are not what their name says: wanted {digest}, got {found}"
+        return SetAside(message, (UnverifyBlob(digest), self._history(run, "SetAside", stat, message)))
+
+    def _verified(self, run: Run, stat: BlobStat) -> VerifyBlob:
+        link = FileIdentity(stat.dev, stat.inode, stat.size_bytes, stat.mtime_ns) if run.seen.linked else None
+        return VerifyBlob(run.spec.digest, stat.size_bytes, self._clock.now(), link)
+
+    def _history(self, run: Run, op: str, stat: BlobStat, reason: str) -> AppendHistory:
+        spec = run.spec
+        row = HistoryRow(self._clock.now(), op, spec.digest, stat.size_bytes, spec.owners, reason, plan="")
+        return AppendHistory(row)
+
+
+def _stoppable(work: Callable[[], Outcome]) -> Outcome:
+    """What `work` gives, with the store's errors as outcomes."""
+    try:
+        return work()
+    except Canceled:
+        return Stopped()
+    except StoreMissingError as error:
+        return Failed(Code.STORE_MISSING, error.message)
+    except TransientError as error:
+        code = Code.DISK_INSUFFICIENT if error.reason == "DiskInsufficient" else Code.IO
+        return Wait(code, error.message, error.retry_after_s)
+    except ReconcilerError as error:
+        return Failed(Code.IO, f"{error.reason}: {error.message}")
+
+
+def _from_source(run: Run, attempts: Fetching, source: Source) -> Fetched:
+    """The bytes from one source; what is wrong with that source alone is a FetchError."""
+    try:
+        return attempts.fetch(run.spec, source, egress=run.egress(), token=run.token, report=run, corr_id=run.corr_id)
+    except StoreMissingError:
+        raise
+    except IntegrityError as error:
+        raise FetchError(Code.SHA256_MISMATCH, error.message, hint=error.hint) from error
+    except StalledError as error:
+        code = Code.NOT_FOUND if error.reason == "SourceMissing" else Code.IO
+        raise FetchError(code, error.message, hint=error.hint) from error

@@ -1,0 +1,45 @@
+"""A job that writes down what it hears."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reconciler.core.history import LedgerRow
+
+
+def _admit_everything(need_bytes: int) -> None:
+    del need_bytes
+
+
+class RecordedReport:
+    """`transfer.attempt.Report` that keeps everything, in order, as tuples whose first item is the name."""
+
+    def __init__(self, admit: Callable[[int], None] = _admit_everything) -> None:
+        self.heard: list[tuple[object, ...]] = []
+        self.rows: list[LedgerRow] = []
+        self.on_progress: Callable[[int], None] = lambda _: None
+        self._admit = admit
+
+    def started(self, source: str, total_bytes: int | None, offset: int) -> None:
+        self.heard.append(("started", source, total_bytes, offset))
+
+    def resumed(self, offset: int) -> None:
+        self.heard.append(("resumed", offset))
+
+    def progress(self, done_bytes: int, total_bytes: int | None) -> None:
+        self.heard.append(("progress", done_bytes, total_bytes))
+        self.on_progress(done_bytes)
+
+    def verifying(self) -> None:
+        self.heard.append(("verifying",))
+
+    def admit(self, need_bytes: int) -> None:
+        self.heard.append(("admit", need_bytes))
+        self._admit(need_bytes)
+
+    def ledger(self, row: LedgerRow) -> None:
+        self.rows.append(row)
+
+    def of(self, name: str) -> list[tuple[object, ...]]:
+        """What was heard under `name`, without the name."""
+        return [event[1:] for event in self.heard if event[0] == name]

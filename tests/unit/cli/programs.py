@@ -1,0 +1,103 @@
+"""A program behind the command line that answers from memory and remembers what it was asked."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+
+from reconciler.assembly import Observer, RunOptions, VerifyReport
+from reconciler.cli.main import main
+from reconciler.cli.terminal import Terminal
+from reconciler.core.event import Event, EventId
+from reconciler.core.history import HistoryRow
+from reconciler.core.observed import NodeFacts, ObservedState, StoreStatus
+from reconciler.core.report import Diagnostic, Exit, RunReport
+from reconciler.ports import RegistrySnapshot
+from reconciler.settings import Settings
+
+ALL_INTACT = VerifyReport(0, 0, (), ())
+NOTHING_KNOWN = RegistrySnapshot(0, {}, {}, {}, {}, (), (), {})
+
+
+@dataclass
+class FakeProgram:
+    """`reconciler.assembly`, in memory."""
+
+    report: RunReport = field(default_factory=lambda: RunReport(Exit.OK))
+    fails_with: BaseException | None = None
+    problems: tuple[Diagnostic, ...] = ()
+    snapshot: RegistrySnapshot = NOTHING_KNOWN
+    observed: ObservedState = field(default_factory=lambda: ObservedState(NodeFacts(StoreStatus.READY)))
+    history: tuple[HistoryRow, ...] = ()
+    events: tuple[Event, ...] = ()
+    verified: VerifyReport = ALL_INTACT
+    settings: Settings | None = None
+    options: RunOptions | None = None
+    asked: tuple[object, ...] = ()
+
+    def _enter(self, settings: Settings, *asked: object) -> None:
+        self.settings, self.asked = settings, asked
+        if self.fails_with is not None:
+            raise self.fails_with
+
+    def run(self, settings: Settings, options: RunOptions, observer: Observer) -> RunReport:
+        self.options = options
+        self._enter(settings)
+        if self.report.plan:
+            observer.planned(self.report.plan)
+            actions = {action.id: action for action in self.report.plan.actions}
+            for result in self.report.results:
+                observer.acted(actions[result.id], result)
+        return self.report
+
+    def validate(
+        self, settings: Settings, paths: tuple[str, ...]
+    ) -> tuple[tuple[Diagnostic, ...], tuple[str, ...], int]:
+        self._enter(settings, paths)
+        return self.problems, ("careful",), 2
+
+    def read_registry(self, settings: Settings) -> RegistrySnapshot:
+        self._enter(settings)
+        return self.snapshot
+
+    def read_history(self, settings: Settings, limit: int) -> tuple[HistoryRow, ...]:
+        self._enter(settings, limit)
+        return self.history[:limit]
+
+    def read_events(
+        self, settings: Settings, after: EventId | None, prefixes: tuple[str, ...], limit: int
+    ) -> tuple[Event, ...]:
+        self._enter(settings, after, prefixes, limit)
+        return self.events
+
+    def observe_now(self, settings: Settings) -> ObservedState:
+        self._enter(settings)
+        return self.observed
+
+    def pin(self, settings: Settings, subject: str, remove: bool) -> str:
+        self._enter(settings, subject, remove)
+        return f"{'unpinned' if remove else 'pinned'} {subject}"
+
+    def undelete(self, settings: Settings, subject: str, observer: Observer) -> tuple[str, RunReport | None]:
+        self._enter(settings, subject)
+        return f"undeleting {subject}", self.report if self.report.plan else None
+
+    def verify(self, settings: Settings, only: tuple[str, ...], observer: Observer) -> VerifyReport:
+        self._enter(settings, only)
+        return self.verified
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command line did."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(program: FakeProgram, *argv: str) -> Ran:
+    """The exit code and both streams of `reconcile ARGV`."""
+    out, err = io.StringIO(), io.StringIO()
+    code = main(argv, terminal=Terminal(out, err), assembly=lambda: program)
+    return Ran(code, out.getvalue(), err.getvalue())

@@ -1,0 +1,138 @@
+"""`status` and `get`: everything a node has, why it is where it is, for people and programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.directive import Directive, DirectiveKind
+from reconciler.core.entry import Entry, file_set
+from reconciler.core.history import HistoryRow
+from reconciler.core.job import Code, Job, JobKind, JobState
+from reconciler.core.observed import BlobRow, NodeFacts, ObservedState, SlotObserved, StoreStatus
+from reconciler.core.slot import SlotRecord
+from reconciler.core.status import Condition, ConditionType
+from tests.unit.cli.plans import AT, FILES, MINILM, OLD, SPEC, TARGET, waiting_condition
+from tests.unit.cli.programs import NOTHING_KNOWN, FakeProgram, run
+
+LATER = waiting_condition("x").next_attempt_at
+READY = Condition("models/all-minilm-l6-v2", ConditionType.READY, True, "Converged", "served by chat", "r", AT)
+WANTED = Condition("models/wanted", ConditionType.READY, False, "Progressing", "not here", "r", AT)
+
+SNAPSHOT = replace(
+    NOTHING_KNOWN,
+    generation=7,
+    blobs={
+        MINILM: BlobRow(MINILM, AT, 90_868_376, AT),
+        OLD: BlobRow(OLD, AT, 1_000, AT, unreferenced_at=AT, quarantined_at=AT),
+    },
+    entries={SPEC.ref: Entry(SPEC, file_set(FILES).id, (), AT)},
+    jobs={OLD: Job(OLD, JobKind.FETCH, JobState.WAITING, 3, AT, Code.HTTP, "503", LATER)},
+    directives=(Directive(DirectiveKind.PIN, "models/all-minilm-l6-v2", (MINILM,), "ann", AT),),
+    conditions=(READY, WANTED, waiting_condition("models/wanted")),
+    facts={"revision": "r"},
+)
+OBSERVED = ObservedState(
+    NodeFacts(StoreStatus.READY), slots={"chat": SlotObserved(SlotRecord("chat", TARGET), TARGET.files.id)}
+)
+ROW = HistoryRow(AT, "Reclaim", OLD, 1_000, ("models/old",), "QuarantineOver", "f" * 64)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECONCILER_STATE_DIR", "/state")
+    monkeypatch.delenv("RECONCILER_OUTPUT", raising=False)
+
+
+def out(*argv: str) -> str:
+    ran = run(FakeProgram(snapshot=SNAPSHOT, observed=OBSERVED, history=(ROW,)), *argv)
+    assert (ran.code, ran.err) == (0, "")
+    return ran.out
+
+
+def test_models_are_those_registered_and_those_wanted() -> None:
+    assert (
+        out("get", "models")
+        == """\
+NAME              READY             SIZE     FILES  PROVIDER  LABELS
+all-minilm-l6-v2  yes               90.9 MB  1      hf
+wanted            no (Progressing)  -        -      -         -
+"""
+    )
+
+
+def test_models_as_json_keep_desired_present_and_verified_apart() -> None:
+    found = json.loads(out("get", "models", "-o", "json"))["items"]
+    assert [(m["name"], m["registered"], m["ready"]) for m in found] == [
+        ("all-minilm-l6-v2", True, True),
+        ("wanted", False, False),
+    ]
+    assert found[0]["verified"] is True
+    assert found[0]["files"] == [{"path": "model.safetensors", "sha256": MINILM, "role": "model"}]
+
+
+def test_slots_show_what_they_serve() -> None:
+    assert out("get", "slots") == "NAME  MODEL             LINK  LAST GOOD\nchat  all-minilm-l6-v2  ok    -\n"
+    assert json.loads(out("get", "slots", "-o", "jsonl"))["current"]["model"] == "all-minilm-l6-v2"
+
+
+def test_blobs_are_shown_in_full_when_piped() -> None:
+    lines = out("get", "blobs").splitlines()
+    assert f"{MINILM}  90.9 MB  verified     -                     models/all-minilm-l6-v2" in lines
+    assert f"{OLD}  1.0 kB   quarantined  2026-11-21T12:00:00Z" in lines
+
+
+def test_jobs_say_when_they_are_tried_next() -> None:
+    row = out("get", "jobs").splitlines()[1]
+    assert row.split() == [OLD[:12], "fetch", "waiting", "3", "http", "2026-11-21T13:00:00Z", "503"]
+
+
+def test_history_directives_and_conditions() -> None:
+    assert out("get", "history").splitlines()[1].split() == [
+        "2026-11-21T12:00:00Z", "Reclaim", OLD, "1.0", "kB", "models/old", "QuarantineOver",
+    ]  # fmt: skip
+    assert out("get", "directives").splitlines()[1].split() == [
+        "pin", "models/all-minilm-l6-v2", "1", "ann", "2026-11-21T12:00:00Z",
+    ]  # fmt: skip
+    assert len(out("get", "conditions").splitlines()) == 4
+    assert json.loads(out("get", "history", "-o", "json"))["items"][0]["plan"] == "f" * 64
+
+
+@pytest.mark.parametrize(
+    "what", ["models", "slots", "adapters", "jobs", "blobs", "history", "directives", "conditions"]
+)
+def test_an_empty_list_says_so_and_is_an_empty_document(what: str) -> None:
+    assert run(FakeProgram(), "get", what).out == f"No {what}.\n"
+    assert json.loads(run(FakeProgram(), "get", what, "-o", "json").out) == {"items": []}
+    assert run(FakeProgram(), "get", what, "-o", "jsonl").out == ""
+
+
+def test_status_says_of_each_object_what_is_wrong_and_when_it_is_tried_next() -> None:
+    assert (
+        out("status")
+        == """\
+State: /state
+Store: /state/store
+Blobs: 2 (90.9 MB), 1 quarantined
+Jobs:  1 waiting
+
+OBJECT                   READY  REASON     NEXT TRY              MESSAGE
+models/all-minilm-l6-v2  yes    Converged  -                     served by chat
+models/wanted            no     Transient  2026-11-21T13:00:00Z  503
+"""
+    )
+
+
+def test_status_as_json_has_every_condition() -> None:
+    document = json.loads(out("status", "-o", "json"))
+    assert document["generation"] == 7
+    assert document["blobs"] == {"count": 2, "bytes": 90_869_376, "quarantined": 1, "verified": 1}
+    assert len(document["conditions"]) == 3
+    assert document["state_dir"] == str(Path("/state"))
+
+
+def test_status_of_a_fresh_node() -> None:
+    assert run(FakeProgram(), "status").out.splitlines()[-1] == "No manifest has been accepted here yet."

@@ -1,0 +1,173 @@
+"""What people read: every line fits a terminal, nothing is cut when piped, the last line keeps its shape."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from reconciler.cli.render.text import cells
+from reconciler.cli.render.tree import _VERBS, Style, outcome_line, plan_line, render_outcome, render_plan
+from reconciler.core.action import AdoptHash, Block, MarkUnreferenced, Operation, WriteEntry
+from reconciler.core.job import Code
+from reconciler.core.plan import Plan
+from reconciler.core.report import Exit, Result, ResultStatus, RunReport
+from tests.unit.cli.plans import (
+    AT,
+    HUB,
+    MINILM,
+    OLD,
+    action,
+    converged,
+    fetch,
+    first_converge,
+    fused,
+    plan,
+    quarantine,
+    switch,
+    waiting_condition,
+    web,
+    write_entry,
+)
+
+CONFIRM = "reconcile manifests --confirm-prune " + "c" * 64
+
+
+def rendered(made: Plan, width: int | None = 80) -> str:
+    return "\n".join(render_plan(made, Style(width), CONFIRM))
+
+
+def test_a_first_converge_at_80_columns() -> None:
+    assert (
+        rendered(first_converge())
+        == """\
+  + fetch      models/all-minilm-l6-v2  90.9 MB
+      not in the store, from
+      hf://sentence-transformers/all-MiniLM-L6-v2@1110a243…/model.safetensors
+  + register   models/all-minilm-l6-v2           first seen
+  ~ switch     slots/chat                        serves nothing yet
+
+Disk: 90.9 MB more at the peak, 51.2 GB free after (51.3 GB now)
+Plan: 1 to fetch (90.9 MB), 1 entry, 1 slot, 0 to delete, 0 blocked"""
+    )
+
+
+def test_piped_nothing_is_cut() -> None:
+    lines = rendered(first_converge(), width=None).splitlines()
+    assert len(lines) == 6
+    assert HUB.redacted in lines[0]
+
+
+def test_nothing_to_do_is_one_line() -> None:
+    assert rendered(plan()) == "Nothing to do."
+
+
+def test_a_tripped_fuse_prints_the_command_that_releases_it() -> None:
+    lines = rendered(fused()).splitlines()
+    assert lines[0] == "  ! quarantine blob 71aa40389f7b           4.7 GB unreferenced for 1d or longer"
+    assert "Pruning is blocked: 1 of 2 blobs would go, more than 30%" in lines
+    assert f"  {CONFIRM}" in lines
+    assert lines[-1] == "Plan: 0 to fetch, 0 entries, 0 slots, 0 to delete, 1 blocked"
+
+
+def test_another_block_says_why_below_its_action() -> None:
+    blocked = replace(fetch(), blocked=Block("Offline", None, "the source is not on this machine"))
+    assert "      blocked: Offline: the source is not on this machine" in rendered(plan(blocked)).splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_every_line_fits_the_terminal(width: int) -> None:
+    wide = replace(write_entry(), name="模型" * 40, message="weil " * 60)
+    made = plan(
+        fetch(), fetch(size_bytes=None, sources=(HUB, web("https://m/" + "x" * 300))), wide, quarantine(blocked=False)
+    )
+    for line in rendered(made, width).splitlines()[:-1]:
+        assert cells(line) <= width
+    assert cells(rendered(made, width).splitlines()[-1]) <= 80
+
+
+def test_unknown_sizes_are_counted_apart() -> None:
+    made = plan(fetch(), fetch(OLD, size_bytes=None))
+    assert plan_line(made) == "Plan: 2 to fetch (90.9 MB + 1 unknown), 0 entries, 0 slots, 0 to delete, 0 blocked"
+    assert "unknown  not in the store" in rendered(made, None)
+
+
+def test_the_last_line_names_what_else_there_is_after_the_five_figures() -> None:
+    adopt = action(AdoptHash(OLD, 7), "adopt", "blob", OLD)
+    mark = action(MarkUnreferenced(MINILM, AT, confirmed=False), "mark", "blob", MINILM)
+    expected = "Plan: 0 to fetch, 0 entries, 0 slots, 0 to delete, 0 blocked, 1 to re-hash, 1 housekeeping"
+    assert plan_line(plan(adopt, mark)) == expected
+
+
+def test_a_rename_is_shown_as_one() -> None:
+    operation = write_entry().operation
+    assert isinstance(operation, WriteEntry)
+    renamed = replace(write_entry(), operation=replace(operation, renamed_from="models/old"))
+    assert rendered(plan(renamed)).startswith("  > rename     models/all-minilm-l6-v2")
+
+
+def test_mirrors_are_counted_and_urls_are_redacted() -> None:
+    made = plan(fetch(sources=(web("https://me:pw@a.example/x?token=pw"), web("https://b.example/x"))))
+    text = rendered(made, None)
+    assert "from https://a.example/x (or 1 other source)" in text
+    assert "pw" not in text
+
+
+def test_every_operation_has_a_verb() -> None:
+    assert set(_VERBS) == set(get_args(Operation))
+    assert all(len(word) <= 10 for _, word in _VERBS.values())
+
+
+def test_colour_changes_no_text() -> None:
+    plain = render_plan(first_converge(), Style(80), CONFIRM)
+    colourful = render_plan(first_converge(), Style(80, colour=True), CONFIRM)
+    assert colourful[0] == f"\x1b[32m{plain[0]}\x1b[0m"
+
+
+def test_names_and_messages_cannot_steer_the_terminal() -> None:
+    evil = replace(switch(), message="\x1b[2J\u202egone\r\nPlan: all fine")
+    text = rendered(plan(evil), None)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "\r" not in text
+    assert len(text.splitlines()) == 4
+
+
+def test_a_good_run_ends_with_its_totals() -> None:
+    assert render_outcome(converged(), Style(80)) == [
+        "",
+        "Done: 1 fetched (90.9 MB), 1 entry, 1 slot, 0 deleted, 0 failed",
+    ]
+
+
+def test_a_bad_run_lists_what_is_not_done_with_code_and_next_try() -> None:
+    made = first_converge()
+    entry, slot = made.actions[1:]
+    report = RunReport(
+        Exit.FAILED,
+        made,
+        (
+            Result(made.actions[0].id, ResultStatus.WAITING, Code.HTTP, "503 Service Unavailable"),
+            Result(entry.id, ResultStatus.BLOCKED),
+            Result(slot.id, ResultStatus.FAILED, Code.IO, "disk is read-only"),
+        ),
+        (waiting_condition("models/all-minilm-l6-v2"),),
+    )
+    assert render_outcome(report, Style(80)) == [
+        "",
+        "  ~ waiting fetch models/all-minilm-l6-v2 (http): 503 Service Unavailable; next",
+        "    try 2026-11-21T13:00:00Z",
+        "  ! failed switch slots/chat (io): disk is read-only",
+        "Done: 0 fetched, 0 entries, 0 slots, 0 deleted, 1 failed, 1 waiting, 1 blocked",
+    ]
+
+
+def test_what_a_later_pass_failed_at_is_listed_by_its_id() -> None:
+    report = RunReport(Exit.FAILED, first_converge(), (Result("reclaim:x", ResultStatus.FAILED, None, "busy"),))
+    assert "  ! failed reclaim:x: busy" in render_outcome(report, Style(80))
+
+
+def test_an_empty_run_has_no_outcome_of_its_own() -> None:
+    assert render_outcome(RunReport(Exit.OK, plan()), Style(80)) == []
+    assert outcome_line(RunReport(Exit.OK, plan()), {}).startswith("Done: 0 fetched,")

@@ -1,0 +1,117 @@
+"""The thread that commits for the lane and keeps its alarm."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from reconciler.clock import SystemClock
+from reconciler.core.change import ChangeSet, DropJob
+from reconciler.core.digest import Digest, digest_of
+from reconciler.core.errors import RegistryError
+from reconciler.transfer.clerk import Clerk
+
+LONGEST_S = 20.0
+ONE, BAD, TWO = digest_of(b"one"), digest_of(b"bad"), digest_of(b"two")
+
+
+class Office:
+    """A clerk, a registry that refuses `BAD`, and what became of everything."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Condition(threading.Lock())
+        self.commits: list[tuple[Digest, ...]] = []
+        self.settled: list[tuple[Digest, bool]] = []
+        self.rung: list[Digest] = []
+        self.wakes = 0
+        self.busy = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.explode = False
+        self.clerk = Clerk(self.lock, SystemClock(), self._commit, self._ring, self._wake)
+
+    def _commit(self, changes: ChangeSet) -> Exception | None:
+        self.busy.set()
+        assert self.go_on.wait(LONGEST_S)
+        if self.explode:
+            raise ZeroDivisionError
+        digests = tuple(change.digest for change in changes.changes if isinstance(change, DropJob))
+        if BAD in digests:
+            return RegistryError("refused")
+        self.commits.append(digests)
+        return None
+
+    def _ring(self, digest: Digest, _due_s: float) -> None:
+        self.rung.append(digest)
+        self.lock.notify_all()
+
+    def _wake(self) -> None:
+        self.wakes += 1
+
+    def tell(self, *digests: Digest) -> None:
+        """Each digest is an entry of its own."""
+        for digest in digests:
+
+            def settled(error: Exception | None, digest: Digest = digest) -> bool:
+                self.settled.append((digest, error is None))
+                return True
+
+            self.clerk.tell((DropJob(digest),), (), settled)
+
+
+@pytest.fixture
+def office() -> Iterator[Office]:
+    office = Office()
+    yield office
+    with office.lock:
+        office.clerk.close()
+
+
+def test_what_gathers_while_a_commit_runs_shares_the_next_one_in_order(office: Office) -> None:
+    office.go_on.clear()
+    with office.lock:
+        office.tell(ONE)
+    assert office.busy.wait(LONGEST_S)
+    with office.lock:
+        office.tell(TWO, ONE, TWO)
+        office.go_on.set()
+        office.clerk.wait_for(4)
+    assert office.commits == [(ONE,), (TWO, ONE, TWO)]
+
+
+def test_an_entry_that_is_refused_takes_no_other_with_it(office: Office) -> None:
+    with office.lock:
+        office.tell(ONE, BAD, TWO)
+        office.clerk.wait_for(3)
+    assert office.settled == [(ONE, True), (BAD, False), (TWO, True)]
+
+
+def test_an_alarm_rings_when_its_time_has_come(office: Office) -> None:
+    with office.lock:
+        office.clerk.ring_at(SystemClock().monotonic() + 0.02, TWO)
+        office.clerk.ring_at(SystemClock().monotonic() + 3600, BAD)
+        office.clerk.ring_at(SystemClock().monotonic() + 0.01, ONE)
+        assert office.lock.wait_for(lambda: len(office.rung) == 2, LONGEST_S)
+    assert office.rung == [ONE, TWO]
+
+
+def test_nothing_is_committed_after_it_was_closed(office: Office) -> None:
+    with office.lock:
+        office.clerk.close()
+        office.tell(ONE)
+        office.clerk.wait_for(1)
+    assert office.commits == []
+
+
+def test_nobody_waits_for_a_clerk_that_died(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    died = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: died.set())
+    office.explode = True
+    with office.lock:
+        office.tell(ONE)
+        with pytest.raises(RuntimeError, match="has died"):
+            office.clerk.wait_for(1)
+    assert died.wait(LONGEST_S)
+    assert office.wakes == 1

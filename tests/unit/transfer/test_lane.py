@@ -1,0 +1,816 @@
+"""What the lane does with wanted jobs: runs them, tells how they stand, and stops what is unwanted."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from reconciler.core.change import ChangeSet, DropJob, OwnBlob, VerifyBlob
+from reconciler.core.digest import Digest, digest_of
+from reconciler.core.egress import EgressPolicy
+from reconciler.core.errors import RegistryError, StoreMissingError, TransientError
+from reconciler.core.event import Topic
+from reconciler.core.history import LedgerRow
+from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
+from reconciler.core.observed import FileIdentity, Place
+from reconciler.core.source import HuggingFaceFile
+from reconciler.ports import BlobStat
+from reconciler.transfer.attempt import Fetched, Report
+from reconciler.transfer.failure import FetchError
+from reconciler.transfer.token import CancelToken
+from tests.unit.transfer.lanes import LONGEST_S, RESERVE_BYTES, Node, local, until, web
+
+ONE, TWO, THREE = b"one" * 100, b"two" * 100, b"three" * 100
+A, B, C = web("a.example", "x"), web("b.example", "x"), web("c.example", "x")
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    node = Node()
+    yield node
+    node.close()
+    assert node.origins.open_sessions == 0
+    assert len(node.lane.crashes()) == node.expected_crashes
+
+
+class TestFetching:
+    def test_a_fetched_blob_is_verified_its_job_gone_and_the_loop_woken_once(self, node: Node) -> None:
+        spec = node.fetch(ONE)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        row = node.row(spec.digest)
+        assert row is not None
+        assert (row.size_bytes, row.verified_at) == (len(ONE), node.clock.now())
+        assert node.job(spec.digest) is None
+        assert node.statuses() == ["queued", "admitted", "started", "complete"]
+        until(lambda: node.lane.active() == frozenset())
+        assert node.wakes == 1
+
+    def test_the_digest_is_owned_and_its_job_recorded_before_the_first_byte(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        rows: list[bool] = []
+
+        def look(_spec: JobSpec, _token: CancelToken, report: Report) -> Fetched:
+            rows.append(node.row(spec.digest) is not None and node.job(spec.digest) is not None)
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(A, look)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert rows == [True]
+
+    def test_a_running_job_is_recorded_and_shown(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        gate = node.origins.hold(A)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(LONGEST_S)
+        (shown,) = node.lane.progress()
+        assert (shown.spec, shown.state, shown.total_bytes, shown.source) == (
+            spec,
+            "downloading",
+            len(ONE),
+            A.redacted,
+        )
+        until(lambda: (job := node.job(spec.digest)) is not None and job.state is JobState.DOWNLOADING)
+        assert node.lane.active() == {spec.digest}
+        gate.opened.set()
+        node.wait_woken(1)
+        assert node.lane.progress() == ()
+
+    def test_asking_for_the_same_jobs_again_changes_nothing(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        gate = node.origins.hold(A)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(LONGEST_S)
+        until(lambda: "started" in node.statuses())
+        before = node.registry.snapshot().generation
+        node.lane.ensure((spec,))
+        node.lane.ensure((spec,))
+        assert node.registry.snapshot().generation == before
+        gate.opened.set()
+        node.wait_woken(1)
+        assert node.origins.asked == [A.redacted]
+
+    def test_bytes_that_are_verified_already_are_complete_without_a_request(self, node: Node) -> None:
+        node.store.put(node.own(ONE), ONE)
+        node.lane.ensure((node.fetch(ONE),))
+        node.wait_woken(1)
+        assert node.origins.asked == []
+        (event,) = node.told()
+        assert (event.payload["status"], event.payload["code"], event.payload["cached"]) == ("complete", "cached", True)
+        assert node.lane.active() == frozenset()
+
+    def test_a_verified_row_whose_bytes_are_gone_is_no_reason_to_skip_the_fetch(self, node: Node) -> None:
+        node.own(ONE)
+        node.lane.ensure((node.fetch(ONE, A),))
+        node.wait_woken(1)
+        assert node.origins.asked == [A.redacted]
+
+    def test_the_requests_of_a_job_reach_the_ledger_with_its_end(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        row = LedgerRow(node.clock.now(), "allow", "models.download", "a.example", 443, "https", 300, 12, "corr-1")
+
+        def fetch(_spec: JobSpec, _token: CancelToken, report: Report) -> Fetched:
+            report.ledger(row)
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(A, fetch)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert node.registry.ledger(10) == (row,)
+        (event,) = node.registry.events(None, (Topic.EGRESS_LEDGER.value,), 10)
+        assert event.payload["dest"] == {"host": "a.example", "port": 443, "protocol": "https"}
+
+    def test_a_resumed_transfer_is_told_with_its_offset(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+
+        def fetch(_spec: JobSpec, _token: CancelToken, report: Report) -> Fetched:
+            report.resumed(100)
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(A, fetch)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        (resumed,) = (e.payload for e in node.told() if e.payload["status"] == "resumed")
+        assert (resumed["offset"], resumed["code"]) == (100, "resumed")
+
+    def test_the_egress_policy_of_the_moment_goes_with_every_request(self, node: Node) -> None:
+        policy = EgressPolicy(allow_http=True)
+        node.lane.set_egress(policy)
+        node.lane.ensure((node.fetch(ONE),))
+        node.wait_woken(1)
+        assert node.origins.egress == [policy]
+
+    def test_a_local_file_goes_from_queued_to_complete(self, node: Node) -> None:
+        spec = node.fetch(ONE, local("x.gguf"))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert node.statuses() == ["queued", "complete"]
+
+    def test_a_long_local_copy_is_announced_while_it_runs(self, node: Node) -> None:
+        source = local("x.gguf")
+        spec = node.fetch(ONE, source)
+        seen: list[object] = []
+
+        def copy(_spec: JobSpec, _token: CancelToken, report: Report) -> Fetched:
+            report.progress(2**30, 2**31)
+            until(lambda: "started" in node.statuses())
+            seen.append(node.job(spec.digest))
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(source, copy)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert [getattr(job, "state", None) for job in seen] == [JobState.DOWNLOADING]
+
+    def test_two_thousand_small_jobs_share_a_few_threads_and_commits(self, node: Node) -> None:
+        threads: set[str] = set()
+        specs = []
+        for number in range(2000):
+            data = str(number).encode()
+            specs.append(node.fetch(data, local(f"{number}"), owners=(f"models/{number}",)))
+
+            def copy(spec: JobSpec, _token: CancelToken, report: Report, data: bytes = data) -> Fetched:
+                threads.add(threading.current_thread().name)
+                return node.origins.publish(spec, data, report)
+
+            node.origins.then(specs[-1].sources[0], copy)
+        before = node.registry.snapshot().generation
+        node.lane.ensure(tuple(specs))
+        node.wait_woken(2000)
+        blobs = node.registry.snapshot().blobs
+        assert len(blobs) == 2000
+        assert all(row.verified_at for row in blobs.values())
+        assert node.origins.most_at_once <= 4
+        assert node.registry.snapshot().generation - before < 2 * 2000
+        assert node.registry.snapshot().jobs == {}
+        assert node.wakes == 2000
+        assert len(threads) <= 100
+
+
+class TestWaking:
+    def test_a_job_counts_as_active_until_the_loop_has_been_told_of_its_end(self, node: Node) -> None:
+        spec = node.fetch(ONE)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        until(lambda: node.lane.active() == frozenset())
+        assert node.active_when_woken == [frozenset({spec.digest})]
+
+    def test_whatever_is_asked_for_while_jobs_run_in_the_end_exactly_the_wanted_ones_are_done(self, node: Node) -> None:
+        chance = random.Random(20260105)
+        specs = [
+            node.fetch(f"{n}".encode(), web(f"{n % 3}.example", f"{n}"), owners=(f"models/{n}",)) for n in range(60)
+        ]
+        for _ in range(120):
+            node.lane.set_limits(max_permits=chance.randint(1, 5), hard_cap=5, per_host=chance.randint(1, 3))
+            node.lane.ensure(tuple(chance.sample(specs, chance.randint(0, 30))))
+        node.lane.ensure(tuple(specs))
+        until(lambda: node.lane.active() == frozenset())
+        assert node.registry.snapshot().jobs == {}
+        assert all(row.verified_at for row in node.registry.snapshot().blobs.values())
+        assert set(node.registry.snapshot().blobs) == {spec.digest for spec in specs}
+        assert node.origins.most_at_once <= 5
+
+
+class TestOwners:
+    def test_every_owner_hears_every_fact_and_followers_who_leads(self, node: Node) -> None:
+        spec = node.fetch(ONE, owners=("models/a", "models/b"))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert node.statuses("models/a") == node.statuses("models/b") == ["queued", "admitted", "started", "complete"]
+        assert all(event.payload["primary"] == "models/a" for event in node.told("models/b"))
+        assert all("primary" not in event.payload for event in node.told("models/a"))
+        assert {event.payload["corr_id"] for event in node.told()} == {"corr-1"}
+        assert len(node.origins.asked) == 1
+
+    def test_a_new_owner_joins_a_running_job_and_hears_how_it_stands(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        gate = node.origins.hold(A)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(LONGEST_S)
+        node.lane.ensure((replace(spec, owners=("models/a", "models/late")),))
+        gate.opened.set()
+        node.wait_woken(1)
+        assert node.origins.asked == [A.redacted]
+        assert node.statuses("models/late") == ["downloading", "complete"]
+
+
+class TestMirrors:
+    def test_the_next_source_is_tried_when_one_fails(self, node: Node) -> None:
+        spec = node.fetch(ONE, A, B)
+        node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert node.origins.asked == [A.redacted, B.redacted]
+        assert node.statuses() == ["queued", "admitted", "started", "downloading", "complete"]
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            FetchError(Code.SHA256_MISMATCH, "wrong bytes"),
+            FetchError(Code.EGRESS_DENIED, "refused"),
+            FetchError(Code.HTTP, "503", transient=True, retry_after_s=3600),
+            FetchError(Code.CONNECT, "refused", transient=True),
+        ],
+        ids=lambda error: error.code,
+    )
+    def test_no_failure_of_a_source_keeps_its_mirror_from_being_tried(self, node: Node, error: FetchError) -> None:
+        spec = node.fetch(ONE, A, B)
+        node.origins.then(A, error)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert node.job(spec.digest) is None
+        assert node.statuses()[-1] == "complete"
+
+    def test_when_all_sources_fail_for_good_the_job_is_in_error_and_names_each(self, node: Node) -> None:
+        spec = node.fetch(ONE, A, B)
+        node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
+        node.origins.then(B, FetchError(Code.SHA256_MISMATCH, "wrong bytes"))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        job = node.job(spec.digest)
+        assert job is not None
+        assert (job.state, job.code) == (JobState.ERROR, Code.SHA256_MISMATCH)
+        assert job.message == "https://a.example/x: not-found: 404; https://b.example/x: sha256-mismatch: wrong bytes"
+        assert node.lane.failures() == {spec.digest: job}
+        assert node.lane.active() == frozenset()
+
+    def test_a_mirror_whose_host_is_full_is_waited_for_without_a_permit(self, node: Node) -> None:
+        node.lane.set_limits(max_permits=2, hard_cap=2, per_host=1)
+        busy, late, other = node.fetch(ONE, B), node.fetch(TWO, A, web("b.example", "two")), node.fetch(THREE, C)
+        gate = node.origins.hold(B)
+        node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
+        node.lane.ensure((busy,))
+        assert gate.arrived.wait(LONGEST_S)
+        node.lane.ensure((busy, late, other))
+        node.wait_woken(1)
+        assert node.row(other.digest) is not None
+        assert node.job(other.digest) is None
+        assert node.lane.active() == {busy.digest, late.digest}
+        gate.opened.set()
+        node.wait_woken(3)
+        assert node.registry.snapshot().jobs == {}
+        assert node.origins.asked.count(A.redacted) == 1
+
+    def test_bytes_that_a_store_refuses_as_wrong_count_against_that_source_alone(self, node: Node) -> None:
+        source = local("x.gguf")
+        spec = node.fetch(ONE, source, A)
+        node.origins.then(source, lambda s, _t, _r: _adopt_wrong(node, s))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert node.statuses() == ["queued", "admitted", "started", "complete"]
+
+
+def _adopt_wrong(node: Node, spec: JobSpec) -> Fetched:
+    node.store.adopt_file(spec.digest, __file__, hardlink=False, check=lambda _: None)
+    raise AssertionError("the store took wrong bytes")
+
+
+class TestLimits:
+    def test_no_more_jobs_run_than_permits_and_all_end(self, node: Node) -> None:
+        node.lane.set_limits(max_permits=2, hard_cap=16, per_host=16)
+        specs = [node.fetch(bytes([n]) * 10) for n in range(12)]
+        node.lane.ensure(tuple(specs))
+        node.wait_woken(12)
+        assert node.origins.most_at_once <= 2
+
+    def test_a_full_host_does_not_hold_back_another(self, node: Node) -> None:
+        node.lane.set_limits(max_permits=4, hard_cap=4, per_host=1)
+        first, second = node.fetch(ONE, A), node.fetch(TWO, web("a.example", "two"))
+        other = node.fetch(THREE, B)
+        gate = node.origins.hold(A)
+        node.lane.ensure((first, second, other))
+        assert gate.arrived.wait(LONGEST_S)
+        node.wait_woken(1)
+        assert node.job(other.digest) is None
+        queued = node.job(second.digest)
+        assert queued is not None
+        assert queued.state is JobState.QUEUED
+        gate.opened.set()
+        node.wait_woken(3)
+
+    def test_shrinking_never_stops_running_jobs(self, node: Node) -> None:
+        specs = [node.fetch(data, web(f"{n}.example", "x")) for n, data in enumerate((ONE, TWO, THREE))]
+        gates = [node.origins.hold(spec.sources[0]) for spec in specs]
+        node.lane.set_limits(max_permits=2, hard_cap=16, per_host=4)
+        node.lane.ensure(tuple(specs))
+        assert gates[0].arrived.wait(LONGEST_S)
+        assert gates[1].arrived.wait(LONGEST_S)
+        node.lane.set_limits(max_permits=1, hard_cap=16, per_host=4)
+        assert len(node.lane.progress()) == 2
+        gates[0].opened.set()
+        node.wait_woken(1)
+        assert not gates[2].arrived.is_set()
+        gates[1].opened.set()
+        assert gates[2].arrived.wait(LONGEST_S)
+        gates[2].opened.set()
+        node.wait_woken(3)
+        assert node.registry.snapshot().jobs == {}
+
+    def test_files_of_the_hub_count_against_its_host_and_local_ones_against_none(self, node: Node) -> None:
+        node.lane.set_limits(max_permits=4, hard_cap=4, per_host=1)
+        hub = HuggingFaceFile("org/repo", "0" * 40, "x.gguf")
+        first, second = node.fetch(ONE, hub), node.fetch(TWO, web("huggingface.co", "y"))
+        gate = node.origins.hold(hub)
+        node.lane.ensure((first, second, node.fetch(THREE, local("a")), node.fetch(b"four", local("b"))))
+        assert gate.arrived.wait(LONGEST_S)
+        node.wait_woken(2)
+        assert set(node.registry.snapshot().jobs) == {first.digest, second.digest}
+        gate.opened.set()
+        node.wait_woken(4)
+
+    def test_growing_starts_queued_jobs_at_once(self, node: Node) -> None:
+        specs = [node.fetch(data, web(f"{n}.example", "x")) for n, data in enumerate((ONE, TWO))]
+        gates = [node.origins.hold(spec.sources[0]) for spec in specs]
+        node.lane.set_limits(max_permits=1, hard_cap=16, per_host=4)
+        node.lane.ensure(tuple(specs))
+        assert gates[0].arrived.wait(LONGEST_S)
+        node.lane.set_limits(max_permits=2, hard_cap=16, per_host=4)
+        assert gates[1].arrived.wait(LONGEST_S)
+        assert [shown.spec for shown in node.lane.progress()] == specs
+        for gate in gates:
+            gate.opened.set()
+        node.wait_woken(2)
+
+
+class TestWaiting:
+    def test_a_long_pause_is_waited_out_without_a_permit_and_then_tried_again(self, node: Node) -> None:
+        node.lane.set_limits(max_permits=1, hard_cap=1, per_host=1)
+        spec, other = node.fetch(ONE, A), node.fetch(TWO, B, owners=("models/b",))
+        node.origins.then(A, FetchError(Code.HTTP, "503", transient=True, retry_after_s=3600))
+        node.lane.ensure((spec, other))
+        node.wait_woken(2)
+        job = node.job(spec.digest)
+        due = node.clock.now() + timedelta(hours=1)
+        assert job is not None
+        assert (job.state, job.server_asked, job.next_attempt_at, job.attempts) == (JobState.WAITING, True, due, 1)
+        assert node.lane.next_attempt_at() == due
+        assert node.lane.active() == frozenset()
+        assert node.job(other.digest) is None
+        node.clock.advance(3599)
+        node.lane.ensure((spec,))
+        node.lane.retry_now()
+        assert node.lane.active() == frozenset()
+        node.clock.advance(2)
+        node.lane.ensure((spec,))
+        node.wait_woken(3)
+        assert node.job(spec.digest) is None
+        assert node.statuses() == [
+            *("queued", "admitted", "started", "waiting"),
+            *("queued", "admitted", "started", "complete"),
+        ]
+
+    def test_our_own_back_off_grows_and_ends_when_told_to_try_now(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        refused = FetchError(Code.CONNECT, "refused", transient=True)
+        node.origins.then(A, refused, refused)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        first = node.lane.next_attempt_at()
+        assert first == node.clock.now() + timedelta(seconds=30)
+        node.lane.retry_now()
+        node.wait_woken(2)
+        assert node.lane.next_attempt_at() == node.clock.now() + timedelta(seconds=60)
+        node.lane.retry_now()
+        node.wait_woken(3)
+        assert node.job(spec.digest) is None
+
+    def test_a_full_disk_is_waited_for_and_no_mirror_is_asked(self, node: Node) -> None:
+        spec = node.fetch(ONE, A, B)
+        node.origins.then(A, TransientError("no space left", reason="DiskInsufficient"))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        job = node.job(spec.digest)
+        assert job is not None
+        assert (job.state, job.code, job.server_asked) == (JobState.WAITING, Code.DISK_INSUFFICIENT, False)
+        assert node.origins.asked == [A.redacted]
+
+
+class TestErrors:
+    def test_a_failed_job_is_not_tried_again_in_this_life_of_the_lane(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        node.lane.ensure((spec,))
+        node.lane.retry_now()
+        node.lane.ensure((replace(spec, owners=("models/other",)),))
+        assert node.lane.active() == frozenset()
+        assert node.origins.asked == [A.redacted]
+
+    def test_it_is_tried_again_when_its_sources_change_or_a_person_says_so(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        gone = FetchError(Code.NOT_FOUND, "404")
+        node.origins.then(A, gone, gone)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        node.lane.retry_now(errors=True)
+        node.wait_woken(2)
+        changed = node.fetch(ONE, B)
+        node.lane.ensure((changed,))
+        node.wait_woken(3)
+        assert node.origins.asked == [A.redacted, A.redacted, B.redacted]
+        assert node.lane.failures() == {}
+        assert node.job(spec.digest) is None
+
+    def test_a_missing_store_is_an_error_that_no_mirror_can_help(self, node: Node) -> None:
+        spec = node.fetch(ONE, A, B)
+        node.origins.then(A, StoreMissingError("the disk is not mounted"))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        job = node.job(spec.digest)
+        assert job is not None
+        assert (job.state, job.code) == (JobState.ERROR, Code.STORE_MISSING)
+        assert node.origins.asked == [A.redacted]
+
+    def test_a_bug_in_a_job_ends_that_job_alone_and_can_be_seen(self, node: Node) -> None:
+        spec, other = node.fetch(ONE, A), node.fetch(TWO, B)
+        node.origins.then(A, ZeroDivisionError("with a secret in it"))
+        node.lane.ensure((spec, other))
+        node.wait_woken(2)
+        job = node.job(spec.digest)
+        assert job is not None
+        assert (job.state, job.code, job.message) == (
+            JobState.ERROR,
+            Code.IO,
+            "a bug ended the job: ZeroDivisionError",
+        )
+        (crash,) = node.lane.crashes()
+        assert "Traceback" in crash
+        assert node.job(other.digest) is None
+        node.expected_crashes = 1
+
+    def test_jobs_that_the_registry_refuses_are_an_error_of_ensure(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        node.registry.close()
+        with pytest.raises(RegistryError):
+            node.lane.ensure((spec,))
+        assert node.lane.active() == frozenset()
+        assert node.origins.asked == []
+
+
+class TestRefusingRegistry:
+    def test_a_job_that_can_not_be_owned_does_not_start_and_is_tried_again_by_the_next_ensure(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        node.registry.refuses, node.registry.refusals = OwnBlob, [TransientError("busy")]
+        with pytest.raises(TransientError, match="busy"):
+            node.lane.ensure((spec,))
+        assert node.lane.active() == frozenset()
+        assert node.origins.asked == []
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert node.job(spec.digest) is None
+
+    def test_an_end_that_a_full_disk_keeps_from_the_registry_is_waited_with_and_told_later(self, node: Node) -> None:
+        spec = node.fetch(ONE, local("x"))
+        node.registry.refusals = [TransientError("no space left", reason="DiskInsufficient")]
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        (job,) = node.lane.failures().values()
+        assert (job.state, job.code) == (JobState.WAITING, Code.DISK_INSUFFICIENT)
+        node.lane.ensure((JobSpec(JobKind.ADOPT, spec.digest, spec.owners, spec.size_bytes),))
+        node.wait_woken(2)
+        row = node.row(spec.digest)
+        assert row is not None
+        assert row.verified_at is not None
+        assert node.origins.asked == [local("x").redacted]
+        assert node.registry.snapshot().jobs == {}
+
+    def test_an_end_that_the_registry_refuses_for_good_is_an_error(self, node: Node) -> None:
+        spec = node.fetch(ONE, local("x"))
+        node.registry.refusals = [RegistryError("corrupt")]
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        (job,) = node.lane.failures().values()
+        assert (job.state, job.code) == (JobState.ERROR, Code.IO)
+        assert "corrupt" in job.message
+
+    def test_a_row_that_can_not_be_dropped_does_not_turn_in_circles(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        node.registry.refuses, node.registry.refusals = DropJob, [TransientError("busy")]
+        node.lane.ensure(())
+        node.wait_woken(2)
+        assert node.lane.active() == node.lane.failures().keys() == frozenset()
+
+
+class TestUnwanted:
+    def test_a_running_job_that_is_wanted_no_more_stops_and_its_row_goes(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        gate = node.origins.hold(A)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(LONGEST_S)
+        node.lane.ensure(())
+        node.wait_woken(1)
+        assert node.job(spec.digest) is None
+        assert node.row(spec.digest) is not None
+        assert node.statuses()[-1] == "canceled"
+        assert node.lane.active() == frozenset()
+
+    def test_queued_waiting_and_failed_jobs_go_at_once(self, node: Node) -> None:
+        node.lane.set_limits(max_permits=1, hard_cap=1, per_host=1)
+        failed, waiting, running, queued = (
+            node.fetch(data, web("h.example", data[:5].decode())) for data in (ONE, TWO, THREE, b"fourth")
+        )
+        node.origins.then(failed.sources[0], FetchError(Code.NOT_FOUND, "404"))
+        node.origins.then(waiting.sources[0], FetchError(Code.HTTP, "503", transient=True, retry_after_s=99))
+        gate = node.origins.hold(running.sources[0])
+        node.lane.ensure((failed, waiting, running, queued))
+        assert gate.arrived.wait(LONGEST_S)
+        until(lambda: len(node.lane.failures()) == 2)
+        node.lane.ensure((running,))
+        assert set(node.registry.snapshot().jobs) == {running.digest}
+        gate.opened.set()
+        until(lambda: node.lane.active() == frozenset())
+        assert queued.sources[0].redacted not in node.origins.asked
+        assert node.lane.failures() == {}
+
+    def test_a_job_wanted_again_before_it_stood_still_runs_again(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        gate = node.origins.hold(A)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(LONGEST_S)
+        node.lane.ensure(())
+        node.lane.ensure((spec,))
+        until(lambda: (row := node.row(spec.digest)) is not None and row.verified_at is not None)
+        until(lambda: node.lane.active() == frozenset())
+        assert node.job(spec.digest) is None
+
+    def test_changed_sources_stop_the_old_run_and_start_a_new_one(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        gate = node.origins.hold(A)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(LONGEST_S)
+        node.lane.ensure((node.fetch(ONE, B),))
+        node.wait_woken(1)
+        assert node.origins.asked == [A.redacted, B.redacted]
+        assert node.job(spec.digest) is None
+        assert node.statuses() == ["queued", "admitted", "started", "queued", "admitted", "started", "complete"]
+
+    def test_a_transfer_that_completes_although_unwanted_is_kept_for_the_plan_to_judge(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        gate = node.origins.hold(A, deaf=True)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(LONGEST_S)
+        node.lane.ensure(())
+        gate.opened.set()
+        node.wait_woken(1)
+        row = node.row(spec.digest)
+        assert row is not None
+        assert row.verified_at is not None
+        assert node.job(spec.digest) is None
+
+
+class TestRehashing:
+    def test_bytes_without_a_row_are_owned_once_their_digest_is_proved(self, node: Node) -> None:
+        digest = digest_of(ONE)
+        node.store.put(digest, ONE)
+        node.lane.ensure((JobSpec(JobKind.ADOPT, digest, ("models/a",), len(ONE)),))
+        node.wait_woken(1)
+        row = node.row(digest)
+        assert row is not None
+        assert row.verified_at is not None
+        assert node.origins.asked == []
+        assert node.statuses() == ["queued", "complete"]
+
+    def test_quarantined_bytes_are_restored_and_the_history_says_so(self, node: Node) -> None:
+        digest = node.own(ONE, verified=False)
+        node.store.put(digest, ONE, Place.QUARANTINE)
+        node.lane.ensure((JobSpec(JobKind.ADOPT, digest, ("models/a",), len(ONE)),))
+        node.wait_woken(1)
+        assert digest in node.store.places[Place.BY_HASH]
+        (row,) = node.registry.history(10)
+        assert (row.op, row.digest, row.names) == ("Restore", digest, ("models/a",))
+
+    @pytest.mark.parametrize("place", list(Place))
+    def test_wrong_bytes_are_set_aside_and_never_owned_by_that(self, node: Node, place: Place) -> None:
+        digest = digest_of(ONE)
+        node.store.put(digest, TWO, place)
+        node.lane.ensure((JobSpec(JobKind.ADOPT, digest, ("models/a",), len(ONE)),))
+        node.wait_woken(1)
+        assert list(node.store.corrupt) == [digest]
+        assert node.job(digest) is None
+        assert node.row(digest) is None
+        assert node.told()[-1].payload["code"] == "sha256-mismatch"
+        assert [row.op for row in node.registry.history(10)] == ["SetAside"]
+        node.lane.ensure((node.fetch(ONE),))
+        node.wait_woken(2)
+        assert node.row(digest) is not None
+
+    def test_a_verified_blob_that_is_still_right_is_verified_afresh(self, node: Node) -> None:
+        digest = node.own(ONE)
+        node.store.put(digest, ONE)
+        node.clock.advance(60)
+        node.lane.ensure((JobSpec(JobKind.VERIFY, digest, ("models/a",), len(ONE)),))
+        node.wait_woken(1)
+        row = node.row(digest)
+        assert row is not None
+        assert row.verified_at == node.clock.now()
+
+    def test_a_hard_link_that_was_touched_but_not_changed_is_known_by_its_new_identity(self, node: Node) -> None:
+        digest, at = digest_of(ONE), node.clock.now()
+        old = FileIdentity(1, 1, len(ONE), 1)
+        node.registry.commit(ChangeSet((OwnBlob(digest, at), VerifyBlob(digest, len(ONE), at, old))))
+        stat = node.store.put(digest, ONE).stat
+        node.lane.ensure((JobSpec(JobKind.VERIFY, digest, ("models/a",), len(ONE)),))
+        node.wait_woken(1)
+        row = node.row(digest)
+        assert row is not None
+        assert row.link == FileIdentity(stat.dev, stat.inode, len(ONE), stat.mtime_ns)
+
+    @pytest.mark.parametrize("kind", [JobKind.ADOPT, JobKind.VERIFY])
+    def test_bytes_that_went_away_meanwhile_leave_no_job(self, node: Node, kind: JobKind) -> None:
+        digest = node.own(ONE)
+        node.lane.ensure((JobSpec(kind, digest, ("models/a",), len(ONE)),))
+        node.wait_woken(1)
+        row = node.row(digest)
+        assert row is not None
+        assert row.verified_at is None
+        assert node.job(digest) is None
+
+    def test_a_re_hash_that_is_wanted_no_more_stops_at_the_next_megabyte(self, node: Node) -> None:
+        digest = node.own(ONE)
+        node.store.put(digest, ONE)
+        spec = JobSpec(JobKind.VERIFY, digest, ("models/a",), len(ONE))
+        entered, go_on = threading.Event(), threading.Event()
+        hash_blob = node.store.hash_blob
+
+        def slow(digest: Digest, place: Place, check: Callable[[int], None]) -> tuple[Digest, BlobStat]:
+            entered.set()
+            assert go_on.wait(LONGEST_S)
+            return hash_blob(digest, place, check)
+
+        node.store.hash_blob = slow  # type: ignore[method-assign]
+        node.lane.ensure((spec,))
+        assert entered.wait(LONGEST_S)
+        node.lane.ensure(())
+        go_on.set()
+        node.wait_woken(1)
+        assert node.job(digest) is None
+        assert node.statuses() == ["queued", "canceled"]
+
+    def test_a_corrupt_blob_is_set_aside_and_no_longer_counts_as_verified(self, node: Node) -> None:
+        digest = node.own(ONE)
+        node.store.put(digest, TWO)
+        node.lane.ensure((JobSpec(JobKind.VERIFY, digest, ("models/a",), len(ONE)),))
+        node.wait_woken(1)
+        row = node.row(digest)
+        assert row is not None
+        assert row.verified_at is None
+        assert digest not in node.store.places[Place.BY_HASH]
+        assert node.lane.failures() == {}
+
+
+class TestDisk:
+    def test_an_undeclared_size_is_admitted_when_it_fits_beside_all_running_downloads(self) -> None:
+        node = Node(total_bytes=RESERVE_BYTES + 500)
+        first = node.fetch(ONE, A)  # 300 bytes, still to come
+        unknown = replace(node.fetch(TWO, B), size_bytes=None)
+        gate = node.origins.hold(A)
+
+        def ask(spec: JobSpec, _token: CancelToken, report: Report) -> Fetched:
+            report.admit(len(TWO))
+            return node.origins.publish(spec, TWO, report)
+
+        node.origins.then(B, ask, ask)
+        node.lane.ensure((first,))
+        assert gate.arrived.wait(LONGEST_S)
+        node.lane.ensure((first, unknown))
+        node.wait_woken(1)
+        job = node.job(unknown.digest)
+        assert job is not None
+        assert (job.state, job.code) == (JobState.WAITING, Code.DISK_INSUFFICIENT)
+        node.lane.ensure((unknown,))
+        node.wait_woken(2)
+        node.lane.retry_now()
+        node.wait_woken(3)
+        assert node.job(unknown.digest) is None
+        node.close()
+
+
+class TestStopping:
+    def test_stop_leaves_rows_for_the_next_process_which_finds_them_interrupted(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        gate = node.origins.hold(A)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(LONGEST_S)
+        assert node.lane.stop(LONGEST_S)
+        job = node.job(spec.digest)
+        assert job is not None
+        assert job.state is JobState.DOWNLOADING
+        node.lane = node.new_lane()
+        node.lane.recover(node.registry.snapshot().jobs)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        interrupted = [e.payload for e in node.told() if e.payload.get("code") == "interrupted"]
+        assert [e["status"] for e in interrupted] == ["queued"]
+        assert {e.payload["corr_id"] for e in node.told()} == {"corr-1"}
+        assert node.job(spec.digest) is None
+
+    def test_stop_gives_up_on_a_fetch_that_hears_nothing(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        gate = node.origins.hold(A, deaf=True)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(LONGEST_S)
+        assert not node.lane.stop(0.02)
+        generation = node.registry.snapshot().generation
+        gate.opened.set()
+        until(lambda: node.origins.at_once == 0 and node.origins.open_sessions == 0)
+        assert node.registry.snapshot().generation == generation
+
+    def test_a_stopped_lane_starts_nothing(self, node: Node) -> None:
+        node.lane.stop(LONGEST_S)
+        node.lane.ensure((node.fetch(ONE),))
+        assert node.origins.asked == []
+        assert node.registry.snapshot().generation == 0
+
+
+class TestRecovery:
+    def test_a_pause_that_a_server_asked_for_is_kept_over_a_restart_and_our_own_is_not(self, node: Node) -> None:
+        asked, own, failed = node.fetch(ONE, A), node.fetch(TWO, B), node.fetch(THREE, C)
+        node.origins.then(A, FetchError(Code.HTTP, "503", transient=True, retry_after_s=3600))
+        node.origins.then(B, FetchError(Code.CONNECT, "refused", transient=True))
+        node.origins.then(C, FetchError(Code.NOT_FOUND, "404"))
+        specs = (asked, own, failed)
+        node.lane.ensure(specs)
+        node.wait_woken(3)
+        node.lane.stop(LONGEST_S)
+        node.clock.advance(600)
+        node.lane = node.new_lane()
+        node.lane.recover(node.registry.snapshot().jobs)
+        node.lane.ensure(specs)
+        node.wait_woken(5)
+        assert set(node.registry.snapshot().jobs) == {asked.digest}
+        assert set(node.lane.failures()) == {asked.digest}
+        node.clock.advance(3001)
+        node.lane.ensure(specs[:1])
+        node.wait_woken(6)
+        assert node.registry.snapshot().jobs == {}
+
+    def test_a_paused_job_stays_paused(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        paused = Job(spec.digest, JobKind.FETCH, JobState.PAUSED, 0, node.clock.now(), corr_id="old")
+        node.lane.recover({spec.digest: paused})
+        node.lane.ensure((spec,))
+        node.lane.retry_now(errors=True)
+        assert node.lane.active() == frozenset()
+        assert node.lane.failures() == {}
+        assert node.origins.asked == []
+
+    def test_rows_that_nobody_wants_any_more_are_dropped(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        node.lane.stop(LONGEST_S)
+        node.lane = node.new_lane()
+        node.lane.recover(node.registry.snapshot().jobs)
+        node.lane.ensure(())
+        assert node.registry.snapshot().jobs == {}

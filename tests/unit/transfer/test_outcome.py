@@ -1,0 +1,53 @@
+"""What the failures of all sources together mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.core.job import Code
+from reconciler.core.source import WebFile
+from reconciler.transfer.failure import FetchError
+from reconciler.transfer.outcome import Failed, Wait, own_wait_s, verdict
+
+A, B = WebFile("https://a.example/x.gguf?token=secret"), WebFile("https://b.example/x.gguf")
+
+
+def test_a_source_that_asked_for_a_pause_is_waited_for_the_shortest_one() -> None:
+    found = verdict(
+        (
+            (A, FetchError(Code.HTTP, "503", transient=True, retry_after_s=3600)),
+            (B, FetchError(Code.HTTP, "429", transient=True, retry_after_s=120)),
+        )
+    )
+    assert isinstance(found, Wait)
+    assert found.delay_s == 120
+
+
+def test_a_short_pause_that_the_tries_have_used_up_is_our_own_back_off() -> None:
+    found = verdict(((A, FetchError(Code.HTTP, "503", transient=True, retry_after_s=0)),))
+    assert found == Wait(Code.HTTP, "https://a.example/x.gguf: http: 503", None)
+
+
+def test_one_source_that_may_recover_is_worth_waiting_for() -> None:
+    found = verdict(((A, FetchError(Code.CONNECT, "refused", transient=True)), (B, FetchError(Code.NOT_FOUND, "404"))))
+    assert isinstance(found, Wait)
+    assert (found.code, found.delay_s) == (Code.CONNECT, None)
+
+
+def test_when_none_can_recover_the_last_source_tells_the_code_and_all_are_named_without_secrets() -> None:
+    found = verdict(
+        (
+            (A, FetchError(Code.SHA256_MISMATCH, f"{A.redacted}: wrong")),
+            (B, FetchError(Code.NOT_FOUND, "gone", hint="look there")),
+        )
+    )
+    assert found == Failed(
+        Code.NOT_FOUND,
+        "https://a.example/x.gguf: sha256-mismatch: wrong; https://b.example/x.gguf: not-found: gone (look there)",
+    )
+
+
+@pytest.mark.parametrize(("attempts", "wait_s"), [(0, 30), (1, 60), (2, 120), (5, 600), (10_000, 600)])
+def test_our_own_waits_double_up_to_ten_minutes(attempts: int, wait_s: float) -> None:
+    assert own_wait_s(attempts, 0.0) == wait_s
+    assert 0.8 * wait_s <= own_wait_s(attempts, 0.999) < wait_s
