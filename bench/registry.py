@@ -16,6 +16,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from reconciler.clock import SystemClock
 from reconciler.core.change import Change, ChangeSet, OwnBlob, PutEntry, PutGeneration, VerifyBlob
 from reconciler.core.desired import Kind, Role
 from reconciler.core.digest import digest_of
@@ -23,7 +24,6 @@ from reconciler.core.entry import Entry, EntryFile, EntrySpec, file_set
 from reconciler.registry.encode import encode_changes
 from reconciler.registry.schema import migrate
 from reconciler.registry.sqlite import SqliteRegistry
-from tests.fakes.clock import FakeClock
 
 AT = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -75,10 +75,10 @@ def read_plainly(path: Path) -> None:
 def compare(folder: Path, changes: ChangeSet) -> tuple[float, float, float, float]:
     """Seconds of: our commit, the plain one, our snapshot, the plain one."""
     ours, plain = folder / "ours.db", folder / "plain.db"
-    with closing(SqliteRegistry(ours, FakeClock())) as registry:
+    with closing(SqliteRegistry(ours, SystemClock())) as registry:
         committed = seconds(lambda: registry.commit(changes))
     committed_plainly = seconds(commit_plainly(plain, changes))
-    with closing(SqliteRegistry(ours, FakeClock())) as registry:
+    with closing(SqliteRegistry(ours, SystemClock())) as registry:
         found = seconds(registry.snapshot)
     return committed, committed_plainly, found, seconds(lambda: read_plainly(plain))
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from generators import cli, codes, conditions, manifest, schemas, settings
+from generators import cli, codes, conditions, manifest, schemas, settings, transfer
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,6 +18,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "schemas/manifest.schema.json": schemas.manifest,
     "schemas/lock.schema.json": schemas.lock,
     "schemas/model_record.schema.json": schemas.model_record,
+    "docs/design/transfer.md": transfer.page,
     "docs/reference/manifest.md": manifest.page,
     "docs/reference/cli.md": cli.page,
     "docs/reference/settings.md": settings.page,

@@ -161,12 +161,9 @@ def undelete(settings: Settings, subject: str, observer: Observer) -> tuple[str,
         observed = _observe(settings, registry)
         history = registry.history(HISTORY_SEARCHED)
         found = subjects.undeleted(subject, observed, history, _decision(DirectiveKind.UNDELETE))
-        pins = tuple(
-            PutDirective(Directive(DirectiveKind.PIN, digest, (digest,), found.by, found.at))
-            for digest in found.digests
-        )
-        registry.commit(ChangeSet((PutDirective(found), *pins)))
-    message = f"undeleting {found.subject} ({_blobs(found)}); pinned until `reconcile pin --remove`"
+        pinned = replace(found, kind=DirectiveKind.PIN)
+        registry.commit(ChangeSet((PutDirective(found), PutDirective(pinned))))
+    message = f"undeleting {found.subject} ({_blobs(found)}); pinned until `reconcile pin --remove {found.subject}`"
     try:
         with _node(settings, PlanPolicy(), observer) as (node, trigger):
             orders = Orders(shape=_only_adopting(frozenset(found.digests)))
@@ -291,6 +288,7 @@ def _unlocked_node(settings: Settings, policy: PlanPolicy, observer: Observer) -
             trigger,
             reserve_bytes=policy.reserve_bytes,
             new_id=_new_id,
+            hub_host=host_port(settings.hf_endpoint).host,
         )
         backends = Backends(
             registry,

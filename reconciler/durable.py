@@ -151,14 +151,14 @@ def sync_folder(path: PathText) -> None:
             os.close(fd)
 
 
-def write_atomic(path: PathText, data: bytes, *, sync: bool = True) -> None:
+def write_atomic(path: PathText, data: bytes, *, sync: bool = True, mode: int = 0o644) -> None:
     """The file at `path` holds `data`: readers see the old content or the new, never a mixture.
 
-    The bytes are durable before the name is; with `sync` the name is, too.
+    The bytes are durable before the name is; with `sync` the name is, too. `mode` is cut by the umask.
     """
     temp = _temp_beside(path)
     with storage_errors("create", temp):
-        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         write_all(fd, data, temp)
         sync_file(fd, temp)

@@ -47,7 +47,7 @@ class LastGood:
         """The revision is durable; a file that says the same already is left alone."""
         data = _encode(revision)
         if not self._path.exists() or self._path.read_bytes() != data:
-            write_atomic(self._path, data)
+            write_atomic(self._path, data, mode=0o600)  # a copy must not be readable for more than the manifests are
 
 
 def _encode(revision: AcceptedRevision) -> bytes:

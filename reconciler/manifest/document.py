@@ -18,7 +18,7 @@ from typing import Any
 
 # The C library has no stubs; what it raises and returns is typed by ruamel.yaml.
 from _ruamel_yaml import CParser  # type: ignore[import-not-found]
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     CollectionStartEvent,
@@ -35,9 +35,8 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from reconciler.core.quantity import format_size
 from reconciler.core.report import Diagnostic
-from reconciler.manifest.flow_text import StandIns
+from reconciler.manifest.flow_text import replace_marks
 from reconciler.manifest.nodes import ListNode, MapNode, Node, ScalarNode
 from reconciler.manifest.problems import Origin, Problems, Reason, joined, shown
 from reconciler.manifest.tree import ManifestFile
@@ -66,11 +65,11 @@ class Parsed:
 def parse(file: ManifestFile, problems: Problems) -> Parsed:
     """The documents of `file`; what is wrong with its form is added to `problems`."""
     if len(file.text) > MAX_FILE_BYTES:
-        problems.keep(too_large(file.label, len(file.text)))
+        problems.keep(too_large(file.label))
         return Parsed((), whole=False)
     builder = _Builder(file)
     builder.run(file.text)
-    if builder.may_be_misread:
+    if builder.is_malformed:
         builder = _second_try(file) or builder
     for diagnostic in builder.problems.report():
         problems.keep(diagnostic)
@@ -78,24 +77,23 @@ def parse(file: ManifestFile, problems: Problems) -> Parsed:
 
 
 def _second_try(file: ManifestFile) -> _Builder | None:
-    """A reading of `file` as YAML 1.2; None if it is not even UTF-8."""
+    """A reading of `file` as YAML 1.2; None where that cannot differ from the first."""
     try:
-        stand_ins = StandIns(file.text.decode())
+        text = file.text.decode()
     except UnicodeDecodeError:
+        return None
+    stand_ins = replace_marks(text)
+    if stand_ins is None:
         return None
     builder = _Builder(file, stand_ins.restore)
     builder.run(stand_ins.text)
     return builder
 
 
-def too_large(label: str, size_bytes: int) -> Diagnostic:
+def too_large(label: str) -> Diagnostic:
     """The error about a file that is not even read because of its size."""
-    message = f"the file has {format_size(size_bytes)}, at most {format_size(MAX_FILE_BYTES)} are allowed"
+    message = f"wanted a file of at most {MAX_FILE_BYTES // 2**20} MiB, got a larger one"
     return Diagnostic(Reason.TOO_LARGE.value, message, label, 1, 1, "", "split it into several files")
-
-
-_MISREADINGS = ("found unexpected ':'", "did not find expected ',' or ']'", "did not find expected ',' or '}'")
-"""What the scanner says about a colon or a question mark in a plain text in flow style."""
 
 
 class _RefusedError(Exception):
@@ -155,8 +153,8 @@ class _Builder:
         self.problems = Problems()
         self.is_cut = False
         """Whether an error hides the rest of the file."""
-        self.may_be_misread = False
-        """Whether that error is one the scanner also finds in correct texts."""
+        self.is_malformed = False
+        """Whether that error is one of syntax."""
         self._file = file
         self._restore = restore
         self._open: list[_OpenMap | _OpenList] = []
@@ -185,8 +183,8 @@ class _Builder:
             get_event = CParser(text).get_event
             while (event := get_event()) is not None:
                 handlers[type(event)](event)
-        except YAMLError as error:
-            self.may_be_misread = getattr(error, "problem", None) in _MISREADINGS
+        except (ReaderError, MarkedYAMLError) as error:
+            self.is_malformed = True
             self.problems.keep(_syntax_problem(error, self._file, self._origin().path))
             self._cut()
         except _RefusedError as refused:
@@ -317,14 +315,13 @@ def _node_at(event: Event) -> ScalarNode:
     return ScalarNode("", plain=False, line=event.start_mark.line + 1, column=event.start_mark.column + 1)
 
 
-def _syntax_problem(error: YAMLError, file: ManifestFile, path: str) -> Diagnostic:
-    line, column, message = 1, 1, str(error)
+def _syntax_problem(error: ReaderError | MarkedYAMLError, file: ManifestFile, path: str) -> Diagnostic:
     if isinstance(error, ReaderError):
         before = file.text[: error.position]
         line = before.count(b"\n") + 1
         column = len(before.rpartition(b"\n")[2].decode(errors="replace")) + 1
         message = f"{error.reason}, got #x{error.character:02x}"
-    elif isinstance(error, MarkedYAMLError):
+    else:
         mark = error.problem_mark or error.context_mark
         line, column = mark.line + 1, mark.column + 1
         message = ": ".join(part for part in (error.context, error.problem) if part)

@@ -8,28 +8,45 @@ for it while the text is scanned, so no line and no column changes, and is repla
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-_TAG = r"(?<![^\s\[{,])!\S+"
-_COLON_IN_PLAIN = r"(?<=[^\s\"'\[\]{},]):(?=[^\s\[\]{},])"
-_QUESTION_IN_PLAIN = r"(?<=[^\s\"'\[\]{},])\?"
-_MARKS = re.compile(f"{_TAG}|({_COLON_IN_PLAIN})|({_QUESTION_IN_PLAIN})")
+_SPACE = r" \t\r\n\x85\u2028\u2029"
+# What the scanner takes for white space; a no-break space, for example, is part of a text.
 
-_PRIVATE_USE = range(0xE000, 0xF8FF)
+# Each branch begins with its mark, and only then looks behind it: so the search skips from mark to mark.
+_TAG = rf"!(?<![^{_SPACE}\[{{,]!)[^{_SPACE}]+"
+_COLON_IN_PLAIN = rf":(?<=[^{_SPACE}\"'\[\]{{}},]:)(?=[^{_SPACE}\[\]{{}},])"
+_QUESTION_IN_PLAIN = rf"\?(?<=[^{_SPACE}\[\]{{}},]\?)"
+_MARKS = re.compile(f"({_COLON_IN_PLAIN})|({_QUESTION_IN_PLAIN})|{_TAG}")
+
+_CANDIDATES = [chr(code) for code in range(0xE000, 0xE010)]
+# Of the private use area, where no text means anything; two that a text does not contain are enough.
 
 
+@dataclass(frozen=True, slots=True)
 class StandIns:
-    """A text without the marks that the scanner misreads, and the way back."""
+    """A text without the marks that the scanner misreads, and what stands for them."""
 
-    def __init__(self, text: str) -> None:
-        used = set(text)
-        self._colon, self._question = [chr(code) for code in _PRIVATE_USE if chr(code) not in used][:2]
-        self.text = _MARKS.sub(self._stand_in, text)
+    text: str
+    colon: str
+    question: str
 
     def restore(self, scalar: str) -> str:
-        """The scalar as it is written."""
-        return scalar.replace(self._colon, ":").replace(self._question, "?")
+        """`scalar` as it is written."""
+        return scalar.replace(self.colon, ":").replace(self.question, "?")
 
-    def _stand_in(self, found: re.Match[str]) -> str:
+
+def replace_marks(text: str) -> StandIns | None:
+    """`text` with stand-ins; None if there is nothing to replace or nothing to replace it by."""
+    unused = [candidate for candidate in _CANDIDATES if candidate not in text]
+    if len(unused) < 2:
+        return None
+    colon, question = unused[:2]
+
+    def stand_in(found: re.Match[str]) -> str:
         if found[1]:
-            return self._colon
-        return self._question if found[2] else found[0]
+            return colon
+        return question if found[2] else found[0]
+
+    replaced = _MARKS.sub(stand_in, text)
+    return None if replaced == text else StandIns(replaced, colon, question)

@@ -197,8 +197,8 @@ def _revision(layers: tuple[Layer, ...]) -> Digest:
     """A digest of all texts, whatever the files are called and however PATHS were written."""
     return digest_of_json(
         [
-            [layer.name, sorted(digest_of(file.text) for file in files)]
+            [layer.name, *(sorted(digest_of(file.text) for file in files) for files in (layer.files, layer.locks))]
             for layer in layers
-            for files in (layer.files, layer.locks)
+            if layer.files or layer.locks  # an empty folder declares nothing, and neither does its absence
         ]
     )

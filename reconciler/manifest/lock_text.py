@@ -27,7 +27,7 @@ _LITERAL = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][
 def parse_lock(file: ManifestFile, problems: Problems) -> Node | None:
     """What the text says; None if it is no JSON, which is then added to `problems`."""
     if len(file.text) > MAX_FILE_BYTES:
-        problems.keep(too_large(file.label, len(file.text)))
+        problems.keep(too_large(file.label))
         return None
     try:
         text = file.text.decode()

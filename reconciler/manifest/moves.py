@@ -12,6 +12,9 @@ from reconciler.manifest.nodes import ScalarNode
 from reconciler.manifest.problems import Problems, Reason, shown
 from reconciler.manifest.shapes import Field, Found
 
+_Steps = dict[str, tuple[Found, ScalarNode]]
+"""By the reference it is moved from: the entry, and what it is moved to."""
+
 _SECTIONS = {kind.section: kind for kind in Kind}
 
 
@@ -22,7 +25,7 @@ def read_moves(
 
     `declared` are references such as `models/new`.
     """
-    steps: dict[str, tuple[Found, ScalarNode]] = {}
+    steps: _Steps = {}
     for entry in entries:
         source, target = entry.get(MOVE_FROM), entry.get(MOVE_TO)
         if source is None or target is None:
@@ -35,8 +38,9 @@ def read_moves(
         elif source.text in declared:
             message = f"{shown(source.text)} is still declared, so it was not moved"
             _add(entry, MOVE_FROM, source, Reason.CONFLICT, message, problems)
-    moves = (_followed(source, steps, declared, hidden, problems) for source in steps)
-    return tuple(move for move in moves if move is not None)
+    _check_ends(steps, declared, hidden, problems)
+    ends = _ends(steps, problems)
+    return tuple(Move(source, end) for source, end in ends.items() if end is not None and end in declared)
 
 
 def check_not_moved(models: Mapping[str, Found], moves: Iterable[Move], problems: Problems) -> None:
@@ -49,31 +53,37 @@ def check_not_moved(models: Mapping[str, Found], moves: Iterable[Move], problems
             problems.add(found.origin, found.at, Reason.CONFLICT, message)
 
 
-def _followed(
-    source: str,
-    steps: dict[str, tuple[Found, ScalarNode]],
-    declared: Collection[str],
-    hidden: Hidden,
-    problems: Problems,
-) -> Move | None:
-    """The move from `source` to where it is now; a cycle or a dangling end is reported at the step itself."""
-    passed = [source]
-    target = steps[source][1].text
-    while target in steps and target not in passed:
-        passed.append(target)
-        target = steps[target][1].text
-    entry, written = steps[source]
-    if target in passed:
-        if target == source:
-            path = " → ".join([*passed, target])
-            _add(entry, MOVE_TO, written, Reason.CYCLE, f"the moves go in a circle: {path}", problems)
-        return None
-    if target in declared:
-        return Move(source, target)
-    if len(passed) == 1 and not hidden.may_declare(target.partition("/")[2]):
-        message = f"wanted something that is declared, got {shown(target)}"
-        _add(entry, MOVE_TO, written, Reason.DANGLING_REFERENCE, message, problems)
-    return None
+def _check_ends(steps: _Steps, declared: Collection[str], hidden: Hidden, problems: Problems) -> None:
+    """Every step leads to something declared or to another step, or that is reported."""
+    for entry, target in steps.values():
+        ref = target.text
+        if ref not in steps and ref not in declared and not hidden.may_declare(ref.partition("/")[2]):
+            message = f"wanted something that is declared, got {shown(ref)}"
+            _add(entry, MOVE_TO, target, Reason.DANGLING_REFERENCE, message, problems)
+
+
+def _ends(steps: _Steps, problems: Problems) -> dict[str, str | None]:
+    """Where each source is now; None where that is nowhere, because the moves go in a circle."""
+    ends: dict[str, str | None] = {}
+    for source in steps:
+        passed: dict[str, None] = {}
+        ref = source
+        while ref in steps and ref not in ends and ref not in passed:
+            passed[ref] = None
+            ref = steps[ref][1].text
+        if ref in passed:
+            _add_circle(ref, list(passed), steps, problems)
+        end = None if ref in passed else ends.get(ref, ref)
+        ends.update(dict.fromkeys(passed, end))
+    return ends
+
+
+def _add_circle(start: str, passed: list[str], steps: _Steps, problems: Problems) -> None:
+    circle = passed[passed.index(start) :]
+    message = f"the moves go in a circle: {' → '.join(shown(ref) for ref in [*circle, start])}"
+    for ref in circle:
+        entry, target = steps[ref]
+        _add(entry, MOVE_TO, target, Reason.CYCLE, message, problems)
 
 
 def _are_references(entry: Found, source: ScalarNode, target: ScalarNode, problems: Problems) -> bool:

@@ -62,8 +62,8 @@ class Problems:
     def __init__(self) -> None:
         self._found: dict[Diagnostic, None] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._found)
+    def __len__(self) -> int:
+        return len(self._found)
 
     def add(self, origin: Origin, node: Node, reason: Reason, message: str, hint: str | None = None) -> None:
         """`node`, which stands at `origin`, is wrong."""

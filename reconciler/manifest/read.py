@@ -10,6 +10,9 @@ from reconciler.manifest.problems import Origin, Problems, Reason, shown
 from reconciler.manifest.scalars import BadValueError, ScalarType, described, is_nothing
 from reconciler.manifest.shapes import Field, Found, Group, GroupList, Held, ListType, NamedGroups
 
+_MANY_PROBLEMS = 1_000
+# Guessing what a key was meant to be takes longer than reading it; nobody reads the thousandth guess.
+
 _WRONG = object()
 """Instead of a value that could not be read and is reported."""
 
@@ -123,7 +126,7 @@ def _add_unknown(key: ScalarNode, group: Group, origin: Origin, problems: Proble
         message = f"the key {shown(key.text)} is not supported by this version"
         problems.add(below, key, Reason.UNSUPPORTED_KEY, message, "remove it")
         return
-    near = get_close_matches(key.text[:50], group.fields, n=1)
+    near = get_close_matches(key.text[:50], group.fields, n=1) if len(problems) < _MANY_PROBLEMS else []
     hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(group.fields)}"
     problems.add(below, key, Reason.UNKNOWN_KEY, f"unknown key {shown(key.text)}", hint)
 

@@ -120,6 +120,7 @@ class Session:
     def _send(
         self, hop: Hop, exempt: HostPort | None, headers: Headers, call: Call
     ) -> tuple[httpx.Response, _LedgerEntry]:
+        call.stop.check()  # before the ledger has a row: nothing was sent
         url, target = _parsed(hop.url)
         entry = _LedgerEntry(self._clock, call, target)
         try:

@@ -60,7 +60,7 @@ def _declared(desired: DesiredState) -> list[str]:
 
 def _by_owner(actions: tuple[Action, ...]) -> Mapping[str, list[Action]]:
     found: dict[str, list[Action]] = {}
-    waiting_on: dict[str, list[Action]] = {a.id: [a] for a in actions if a.is_job or a.blocked}
+    by_id = {action.id: action for action in actions}
     for action in actions:
         if action.kind == "blob" and not action.is_job:
             continue  # pruning what an object was says nothing about what it is
@@ -68,19 +68,15 @@ def _by_owner(actions: tuple[Action, ...]) -> Mapping[str, list[Action]]:
             rows = found.setdefault(owner, [])
             rows.append(action)
             if action.kind == "slot":
-                rows.extend(_causes(action, actions, waiting_on))
+                rows.extend(_causes(action, by_id))
     return found
 
 
-def _causes(action: Action, actions: tuple[Action, ...], waiting_on: Mapping[str, list[Action]]) -> list[Action]:
-    """What a slot really waits for: the jobs behind the entry that it depends on."""
-    if not action.depends_on:
-        return []
-    needed = set(action.depends_on)
-    for other in actions:
-        if other.id in needed:
-            needed.update(other.depends_on)
-    return [cause for need in sorted(needed) for cause in waiting_on.get(need, ())]
+def _causes(action: Action, by_id: Mapping[str, Action]) -> list[Action]:
+    """What a slot really waits for: the jobs that it depends on, and those behind its entry."""
+    needed = {cause for need in action.depends_on if need in by_id for cause in (need, *by_id[need].depends_on)}
+    found = (by_id[need] for need in sorted(needed) if need in by_id)
+    return [cause for cause in found if cause.is_job or cause.blocked]
 
 
 def _node(observed: ObservedState, plan: Plan) -> _Verdict:

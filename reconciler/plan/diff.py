@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.core.action import Action
 from reconciler.core.desired import DesiredState, SlotSpec
@@ -40,7 +40,8 @@ def renames(wanted: Mapping[str, Wanted], desired: DesiredState, observed: Obser
     found: dict[str, str] = {}
     gone = {ref: seen.entry for ref, seen in observed.entries.items() if ref not in wanted}
     for move in desired.moves:
-        if move.source in gone and move.target in wanted and move.target not in observed.entries:
+        is_new = move.target in wanted and move.target not in observed.entries and move.target not in found
+        if is_new and move.source in gone:
             found[move.target] = move.source
             del gone[move.source]
     by_content: dict[tuple[str, tuple[EntryFile, ...]], list[str]] = {}
@@ -163,28 +164,39 @@ class SlotDiff:
 
 
 def slot_diff(
-    desired: DesiredState, wanted: Mapping[str, Wanted], observed: ObservedState, written: Mapping[str, str]
+    desired: DesiredState,
+    wanted: Mapping[str, Wanted],
+    observed: ObservedState,
+    written: Mapping[str, str],
+    pending: Mapping[Digest, str],
 ) -> SlotDiff:
-    """Slots to move, switch and remove; `written` is reference → the action that writes its entry."""
+    """Slots to move, switch and remove.
+
+    `written` is reference → the action that writes its entry, `pending` digest → the job that brings it.
+    """
     actions: list[Action] = []
     changes: dict[str, str] = {}
     after: dict[str, SlotRecord] = {}
     records = {name: seen.record for name, seen in observed.slots.items()}
     linked = {name: seen.linked for name, seen in observed.slots.items()}
     moves = tuple(_slot_moves(desired, records))
+    moved: dict[str, str] = {}
     for old, new in moves:
         action = steps.move_slot(old, new)
         actions.append(action)
-        records[new], linked[new] = records.pop(old), linked.pop(old)
-        changes[old] = action.id
+        record = replace(records.pop(old), name=new)
+        records[new] = record
+        linked[new] = None if record.current is None else record.current.files.id  # moving links it anew
+        changes[old] = moved[new] = action.id
     for name in sorted(desired.slots):
         spec = desired.slots[name]
         target = SlotTarget(spec.model, wanted[f"models/{spec.model}"].files)
         record = records.get(name, SlotRecord(name))
         why = _why_switch(spec, target, record, linked.get(name))
-        moved = tuple(a.id for a in actions if a.name == name)
         if why is not None:
-            waits = (*moved, *_known(written.get(f"models/{spec.model}")))
+            # The entry waits for missing bytes; one that needs no writing leaves that to the slot.
+            entry = written.get(f"models/{spec.model}")
+            waits = (*_known(moved.get(name)), *(_known(entry) or _jobs(target.files, pending)))
             action = steps.switch_slot(name, target, reason=why[0], message=why[1], depends_on=waits)
             actions.append(action)
             changes[name] = action.id
@@ -201,11 +213,17 @@ def slot_diff(
 
 
 def _slot_moves(desired: DesiredState, records: Mapping[str, SlotRecord]) -> Iterator[tuple[str, str]]:
+    taken: set[str] = set()
     for move in desired.moves:
-        if move.source.startswith("slots/"):
-            old, new = move.source.removeprefix("slots/"), move.target.removeprefix("slots/")
-            if old in records and new not in records:
-                yield old, new
+        if not move.source.startswith("slots/"):
+            continue
+        old, new = move.source.removeprefix("slots/"), move.target.removeprefix("slots/")
+        if old not in records or old in desired.slots or new not in desired.slots or new in taken:
+            continue
+        # Both names with one record are a move that was cut short: doing it again is what ends it.
+        if records.get(new) in (None, replace(records[old], name=new)):
+            taken.add(new)
+            yield old, new
 
 
 def _why_switch(
@@ -219,14 +237,17 @@ def _why_switch(
         return "Changed", f"{was}to {spec.model}; what it served stays the rollback target"
     if current.model != spec.model:
         return "Renamed", f"the same files, now called {spec.model}"
+    if record.candidate is not None:
+        return "Drifted", f"a switch to {record.candidate.model} was cut short"
     return None if linked == target.files.id else ("Drifted", "its link does not show what its record says")
 
 
 def _slot_users(observed: ObservedState, changes: Mapping[str, str]) -> Mapping[str, list[str]]:
     users: dict[str, list[str]] = {}
-    for name, seen in observed.slots.items():
-        if seen.record.current is not None and name in changes:
-            users.setdefault(seen.record.current.model, []).append(changes[name])
+    for name in sorted(observed.slots):
+        current = observed.slots[name].record.current
+        if current is not None and name in changes:
+            users.setdefault(current.model, []).append(changes[name])
     return users
 
 

@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from reconciler.core.action import Action, AdoptHash, Block, Fetch, Reclaim, RemoveEntry, RemovePart, Verify, WriteEntry
+from reconciler.core.action import (
+    JOB_OPERATIONS,
+    Action,
+    AdoptHash,
+    Block,
+    Fetch,
+    ForgetBlob,
+    MarkUnreferenced,
+    Quarantine,
+    Reclaim,
+    RemoveGeneration,
+    RemovePart,
+    UnmarkUnreferenced,
+    Verify,
+)
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest, digest_of_json
 from reconciler.core.job import JobKind, JobSpec
-from reconciler.core.observed import ObservedState, StoreStatus
+from reconciler.core.observed import BlobObserved, ObservedState, StoreStatus
 from reconciler.core.plan import FetchSummary, Plan, PlanPolicy
+from reconciler.core.slot import SlotRecord
 from reconciler.plan.admission import admit_disk, admit_sources, disk_bytes
 from reconciler.plan.diff import entry_removals, entry_writes, renames, slot_diff, wanted_entries
 from reconciler.plan.guard import guard
-from reconciler.plan.needs import needs
+from reconciler.plan.needs import Need, needs
 from reconciler.plan.presence import presence
 from reconciler.plan.reach import Releases, reach
 from reconciler.plan.retention import retention
+
+_COLLECTED = (
+    MarkUnreferenced,
+    UnmarkUnreferenced,
+    Quarantine,
+    Reclaim,
+    RemovePart,
+    ForgetBlob,
+    RemoveGeneration,
+)
 
 
 def make_plan(desired: DesiredState, observed: ObservedState, policy: PlanPolicy, now: datetime) -> Plan:
@@ -27,17 +52,18 @@ def make_plan(desired: DesiredState, observed: ObservedState, policy: PlanPolicy
     Order: jobs, entries, slots, removals of entries, pruning. Every action names those it needs
     first, so the plan also holds what can only run in a later pass, after its jobs.
     """
-    fingerprint = _fingerprint(desired, observed, policy)
+    needed = needs(desired)
+    fingerprint = _fingerprint(desired, observed, policy, needed)
     if observed.node.store is StoreStatus.MISSING:
         return Plan((), (), fingerprint, FetchSummary(), observed.node.free_bytes, 0, 0)
     wanted = wanted_entries(desired)
     renamed = renames(wanted, desired, observed)
-    jobs = tuple(admit_sources(a, desired.egress, policy) for a in presence(needs(desired), observed))
+    jobs = tuple(admit_sources(a, desired.egress, policy) for a in presence(needed, observed))
     jobs = admit_disk(jobs, observed.node.free_bytes, policy.reserve_bytes)
-    pending = {Digest(a.name): a.id for a in jobs if a.is_job}
+    pending = {a.operation.digest: a.id for a in jobs if isinstance(a.operation, JOB_OPERATIONS)}
     writes = tuple(entry_writes(wanted, renamed, observed, pending))
     written = {a.owners[0]: a.id for a in writes}
-    slots = slot_diff(desired, wanted, observed, written)
+    slots = slot_diff(desired, wanted, observed, written, pending)
     removals = () if observed.unreadable else tuple(entry_removals(wanted, renamed, observed, slots.changes))
     released = {**written, **{a.owners[0]: a.id for a in removals}}
     alive = reach(wanted, renamed, observed, slots, desired.pruning.keep, Releases(released, slots.changes))
@@ -50,7 +76,7 @@ def make_plan(desired: DesiredState, observed: ObservedState, policy: PlanPolicy
     )
     return Plan(
         actions=actions,
-        jobs=tuple(_job(action) for action in actions if action.is_job and not action.blocked),
+        jobs=tuple(_jobs(actions)),
         fingerprint=fingerprint,
         fetch=_fetch_summary(actions),
         free_bytes=observed.node.free_bytes,
@@ -72,29 +98,39 @@ def _readable(actions: tuple[Action, ...], observed: ObservedState) -> tuple[Act
 
 def pruning_only(plan: Plan) -> Plan:
     """The part of `plan` that `gc` carries out: time-driven deletions that wait for nothing else."""
-    dropped = {a.id for a in plan.actions if a.is_job or isinstance(a.operation, WriteEntry | RemoveEntry)}
-    dropped |= {a.id for a in plan.actions if a.kind == "slot"}
     kept: list[Action] = []
+    dropped: set[str] = set()
     for action in plan.actions:
-        if action.id in dropped or any(need in dropped for need in action.depends_on):
-            dropped.add(action.id)
-        else:
+        if isinstance(action.operation, _COLLECTED) and dropped.isdisjoint(action.depends_on):
             kept.append(action)
+        else:
+            dropped.add(action.id)
     fuse = plan.fuse if any(a.blocked for a in kept) else None
-    return replace(plan, actions=tuple(kept), jobs=(), fetch=FetchSummary(), peak_disk_bytes=0, fuse=fuse)
+    return replace(
+        plan,
+        actions=tuple(kept),
+        jobs=(),
+        fetch=FetchSummary(),
+        peak_disk_bytes=0,
+        delete_bytes=_deleted(kept),
+        fuse=fuse,
+    )
 
 
-def _job(action: Action) -> JobSpec:
-    operation = action.operation
-    match operation:
-        case Fetch(digest=digest, sources=sources, size_bytes=size, transfer=transfer):
-            return JobSpec(JobKind.FETCH, digest, action.owners, size, sources, transfer)
-        case AdoptHash(digest=digest, size_bytes=size):
-            return JobSpec(JobKind.ADOPT, digest, action.owners, size)
-        case Verify(digest=digest, size_bytes=size):
-            return JobSpec(JobKind.VERIFY, digest, action.owners, size)
-        case _:
-            raise TypeError(f"{action.op} is no job")
+def _jobs(actions: Iterable[Action]) -> Iterator[JobSpec]:
+    """The jobs that may start now; one that needs an instant action first may not: the lane starts before those run."""
+    for action in actions:
+        if action.blocked or action.depends_on:
+            continue
+        match action.operation:
+            case Fetch(digest=digest, sources=sources, size_bytes=size, transfer=transfer):
+                yield JobSpec(JobKind.FETCH, digest, action.owners, size, sources, transfer)
+            case AdoptHash(digest=digest, size_bytes=size):
+                yield JobSpec(JobKind.ADOPT, digest, action.owners, size)
+            case Verify(digest=digest, size_bytes=size):
+                yield JobSpec(JobKind.VERIFY, digest, action.owners, size)
+            case _:
+                pass  # instant
 
 
 def _fetch_summary(actions: tuple[Action, ...]) -> FetchSummary:
@@ -103,7 +139,7 @@ def _fetch_summary(actions: tuple[Action, ...]) -> FetchSummary:
     return FetchSummary(len(fetches), sum(sizes), len(fetches) - len(sizes))
 
 
-def _deleted(actions: tuple[Action, ...]) -> int:
+def _deleted(actions: Iterable[Action]) -> int:
     freed = (a for a in actions if isinstance(a.operation, Reclaim | RemovePart) and not a.blocked)
     return sum(a.size_bytes or 0 for a in freed)
 
@@ -114,22 +150,45 @@ def _wake_at(prune_at: datetime | None, observed: ObservedState, now: datetime) 
     return min((at for at in times if at > now), default=None)
 
 
-def _fingerprint(desired: DesiredState, observed: ObservedState, policy: PlanPolicy) -> str:
-    """What the plan was made from: never free space, progress or time, so that it stays valid while it runs."""
+def _fingerprint(
+    desired: DesiredState, observed: ObservedState, policy: PlanPolicy, needed: Mapping[Digest, Need]
+) -> str:
+    """What the plan was made from: never free space, progress or time, so that it stays valid while it runs.
+
+    A run that was interrupted in its first download has accepted its PATHS, made a store and owns
+    a part; none of that changes what is to be done, so none of it is an input.
+    """
+    node, provenance = observed.node, desired.provenance
+    endpoint = policy.endpoint
     inputs: Mapping[str, object] = {
         "desired": desired.revision,
-        "paths": desired.provenance.paths,
+        "paths": [provenance.paths, provenance.unready, node.paths not in (None, provenance.paths)],
         "policy": [policy.offline, policy.hub_url, policy.file_roots],
-        "node": [observed.node.store, observed.node.paths, observed.unreadable],
-        "blobs": sorted(
-            (b.digest, b.place, b.row is not None, b.row is not None and b.row.unreferenced_at is not None, b.damaged)
-            for b in observed.blobs.values()
+        "endpoint": endpoint and [endpoint.scheme, endpoint.host, endpoint.port],
+        "node": [node.store is StoreStatus.MISSING, observed.unreadable],
+        "blobs": sorted(_blob_input(b) for b in observed.blobs.values() if _decides(b, needed)),
+        "entries": sorted(
+            (ref, seen.entry.generation, seen.view, seen.generation_intact, seen.record_present)
+            for ref, seen in observed.entries.items()
         ),
-        "entries": sorted((ref, seen.entry.generation, seen.view) for ref, seen in observed.entries.items()),
-        "slots": sorted(
-            (name, seen.linked, [(t.model, t.files.id) for t in seen.record.targets()])
-            for name, seen in observed.slots.items()
-        ),
-        "directives": sorted((d.kind, d.subject) for d in observed.directives),
+        "slots": sorted((name, seen.linked, *_slot_input(seen.record)) for name, seen in observed.slots.items()),
+        "directives": sorted((d.kind, d.subject, d.digests) for d in observed.directives),
     }
     return digest_of_json(inputs)
+
+
+def _decides(blob: BlobObserved, needed: Mapping[Digest, Need]) -> bool:
+    """Whether more follows from the blob than that its bytes are still to be fetched."""
+    is_marked = blob.row is not None and blob.row.unreferenced_at is not None
+    return blob.place is not None or is_marked or blob.digest not in needed
+
+
+def _slot_input(record: SlotRecord) -> Iterator[tuple[str, Digest] | None]:
+    for target in (record.current, record.candidate, record.last_good):
+        yield None if target is None else (target.model, target.files.id)
+
+
+def _blob_input(blob: BlobObserved) -> tuple[object, ...]:
+    row = blob.row
+    known = row is not None and (row.verified_at is not None, row.unreferenced_at is not None, row.link is not None)
+    return blob.digest, blob.place, known, blob.damaged

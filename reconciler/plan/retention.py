@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reconciler.core.action import Action
+from reconciler.core.action import Action, Quarantine, Reclaim, RemoveGeneration, RemovePart
 from reconciler.core.desired import PrunePolicy
 from reconciler.core.digest import Digest
 from reconciler.core.observed import BlobObserved, BlobRow, ObservedState, Place
 from reconciler.plan import steps
+from reconciler.plan.presence import is_half_restored
 from reconciler.plan.reach import Reach
 
 
@@ -57,7 +58,22 @@ def retention(observed: ObservedState, reach: Reach, policy: PrunePolicy, now: d
         if due.next_at is not None:
             wake.append(due.next_at)
     actions.extend(_generations(observed, reach))
-    return Retention(tuple(actions), min(wake, default=None))
+    return Retention(tuple(sorted(actions, key=_phase)), min(wake, default=None))
+
+
+def _phase(action: Action) -> int:
+    """Rows first, as they share a commit; then links, then the bytes that they lead to."""
+    match action.operation:
+        case RemoveGeneration():
+            return 1
+        case RemovePart():
+            return 2
+        case Quarantine():
+            return 3
+        case Reclaim():
+            return 4
+        case _:
+            return 0
 
 
 def _alive(blob: BlobObserved, row: BlobRow) -> Iterator[Action]:
@@ -70,8 +86,10 @@ def _alive(blob: BlobObserved, row: BlobRow) -> Iterator[Action]:
 
 
 def _dead(blob: BlobObserved, row: BlobRow, policy: PrunePolicy, now: datetime, held: _Held) -> _Due:
+    if is_half_restored(blob):
+        return _Due()
     if blob.place is Place.QUARANTINE:
-        return _quarantined(blob, row, policy, now)
+        return _quarantined(blob, row, policy, now, held)
     if blob.place is None and blob.part_bytes is None:
         return _Due((steps.forget_blob(blob.digest),)) if not held.waits else _Due()
     marks: tuple[Action, ...] = ()
@@ -83,12 +101,16 @@ def _dead(blob: BlobObserved, row: BlobRow, policy: PrunePolicy, now: datetime, 
     due_at = since + timedelta(seconds=policy.ttl_s)
     if due_at > now:
         return _Due(marks, due_at)
+    after = tuple(action.id for action in marks) or held.waits
     if blob.place is None:
         part = steps.remove_part(
-            blob.digest, blob.part_bytes or 0, reason="Unreferenced", message="a partial download nobody wants"
+            blob.digest,
+            blob.part_bytes or 0,
+            reason="Unreferenced",
+            message="a partial download nobody wants",
+            depends_on=after,
         )
         return _Due((*marks, part))
-    after = tuple(action.id for action in marks) or held.waits
     moved = steps.quarantine(blob.digest, blob.size_bytes, policy, held.owners, after)
     if policy.quarantine_s > 0:
         return _Due((*marks, moved), now + timedelta(seconds=policy.quarantine_s))
@@ -96,15 +118,15 @@ def _dead(blob: BlobObserved, row: BlobRow, policy: PrunePolicy, now: datetime, 
     return _Due((*marks, moved, gone))
 
 
-def _quarantined(blob: BlobObserved, row: BlobRow, policy: PrunePolicy, now: datetime) -> _Due:
+def _quarantined(blob: BlobObserved, row: BlobRow, policy: PrunePolicy, now: datetime, held: _Held) -> _Due:
     if row.quarantined_at is None:
         # The instant was lost with a database; the clock starts now rather than never or at once.
-        again = steps.quarantine(blob.digest, blob.size_bytes, policy)
+        again = steps.quarantine(blob.digest, blob.size_bytes, policy, held.owners, held.waits)
         return _Due((again,), now + timedelta(seconds=policy.quarantine_s))
     due_at = row.quarantined_at + timedelta(seconds=policy.quarantine_s)
     if due_at > now:
         return _Due((), due_at)
-    return _Due((steps.reclaim(blob.digest, blob.size_bytes, policy),))
+    return _Due((steps.reclaim(blob.digest, blob.size_bytes, policy, held.waits),))
 
 
 def _generations(observed: ObservedState, reach: Reach) -> Iterator[Action]:

@@ -244,7 +244,9 @@ def reclaim(digest: Digest, size_bytes: int | None, policy: PrunePolicy, depends
     )
 
 
-def remove_part(digest: Digest, size_bytes: int, *, reason: str, message: str) -> Action:
+def remove_part(
+    digest: Digest, size_bytes: int, *, reason: str, message: str, depends_on: tuple[str, ...] = ()
+) -> Action:
     """Remove a partial download."""
     return _blob_action(
         RemovePart(digest),
@@ -253,6 +255,7 @@ def remove_part(digest: Digest, size_bytes: int, *, reason: str, message: str) -
         reason=reason,
         message=message,
         size_bytes=size_bytes,
+        depends_on=depends_on,
     )
 
 

@@ -266,8 +266,8 @@ class _Exchange:
     def _admit(self) -> None:
         total_bytes = self._download.total_bytes
         if total_bytes is not None and not self._size_known:
-            self._size_known = True
             self._order.report.admit(total_bytes - self._download.received_bytes)
+            self._size_known = True
 
     def _count(self, offset_bytes: int, bytes_in: int) -> None:
         self.bytes_in += bytes_in

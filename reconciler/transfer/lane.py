@@ -207,7 +207,6 @@ class ThreadLane:
             Code.DISK_INSUFFICIENT,
             f"{need_bytes} bytes are needed and {max(0, spare_bytes)} are free"
             f" besides {others} for other downloads and a reserve of {self._reserve_bytes}",
-            transient=True,
         )
 
     def move(self, run: Run, host: str) -> bool:

@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,12 +122,12 @@ def registry(state: Path) -> Iterator[SqliteRegistry]:
         opened.close()
 
 
-def violations(state: Path) -> list[str]:
+def violations(state: Path, foreign: Mapping[str, bytes] = FOREIGN) -> list[str]:
     """What of docs/design/store.md does not hold in the state directory right now."""
     store_dir = state / "store"
     found: list[str] = []
     for blob in (store_dir / "by-hash").iterdir():
-        is_ours = is_digest(blob.name) and f"by-hash/{blob.name}" not in FOREIGN
+        is_ours = is_digest(blob.name) and f"by-hash/{blob.name}" not in foreign
         found += (
             [f"1: {blob.name} is not what its name says"] if is_ours and sha(blob.read_bytes()) != blob.name else []
         )
@@ -148,9 +148,9 @@ def violations(state: Path) -> list[str]:
             found.append(f"4: {link.name} shows a file that is not there")
     for place in (Place.BY_HASH, Place.QUARANTINE):
         for blob in (store_dir / place).iterdir():
-            if is_digest(blob.name) and f"{place}/{blob.name}" not in FOREIGN and blob.name not in snapshot.blobs:
+            if is_digest(blob.name) and f"{place}/{blob.name}" not in foreign and blob.name not in snapshot.blobs:
                 found.append(f"2: {place}/{blob.name} lies there without an owner")
-    found += [f"foreign {name}" for name, data in FOREIGN.items() if (store_dir / name).read_bytes() != data]
+    found += [f"foreign {name}" for name, data in foreign.items() if (store_dir / name).read_bytes() != data]
     return found
 
 

@@ -10,6 +10,7 @@ Manifests are written as JSON, which is YAML; a test that is about their text us
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shlex
@@ -22,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.cli.main import main
+from reconciler.cli.terminal import Terminal
 from tests.fakes.origin import Content, Pattern
 
 LOOPBACK = {"allow_http": True, "allow_private": True}
@@ -40,7 +43,8 @@ def sha256(content: Content) -> str:
         case bytes():
             return hashlib.sha256(content).hexdigest()
         case Path():
-            return hashlib.sha256(content.read_bytes()).hexdigest()
+            with content.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
         case Pattern():
             return content.sha256
 
@@ -142,7 +146,13 @@ class Machine:
         """What the commands see."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
         root = str(Path(__file__).parents[2])
-        return {**kept, "HOME": str(self.base / "home"), "PYTHONPATH": root, "PYTHONWARNINGS": "error", **self.variables}
+        return {
+            **kept,
+            "HOME": str(self.base / "home"),
+            "PYTHONPATH": root,
+            "PYTHONWARNINGS": "error",
+            **self.variables,
+        }
 
     def run(self, *words: str | Path, under: Iterable[str] = ()) -> Ran:
         """The command has ended; `under` is what it is run by, such as strace."""
@@ -173,9 +183,19 @@ class Machine:
 
     def listed(self, what: str) -> list[dict[str, Any]]:
         """What `reconcile get` lists."""
-        ran = self.run("get", what, "-o", "json")
-        assert ran.exit_code == 0, ran
-        found: list[dict[str, Any]] = ran.document["items"]
+        return self._items("get", what)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What `reconcile events` lists."""
+        return self._items("events")
+
+    def _items(self, *words: str) -> list[dict[str, Any]]:
+        """What a command lists; asked in this process, which is started already."""
+        out = io.StringIO()
+        options = ["-o", "json", "--state-dir", str(self.state), "--limit", "1000"]
+        code = main([*words, *options], terminal=Terminal(out, io.StringIO()))
+        assert code == 0, out.getvalue()
+        found: list[dict[str, Any]] = json.loads(out.getvalue())["items"]
         return found
 
     # ---- what is on disk ------------------------------------------------------------------------
@@ -207,6 +227,13 @@ class Machine:
                 stat = path.lstat()
                 found[str(path)] = (stat.st_mode, stat.st_size, stat.st_mtime_ns, _content(path))
         return found
+
+    def holdings(self) -> set[str]:
+        """The names of blobs, quarantined blobs, views, model records and slots."""
+        folders = [self.store / "by-hash", self.store / "quarantine"]
+        folders += [self.state / name for name in ("views", "models", "slots")]
+        names = {f"{folder.name}/{path.name}" for folder in folders for path in folder.glob("*")}
+        return names - {"slots/.records"}
 
     def files(self) -> dict[str, bytes]:
         """Everything that is readable under the machine's folder, state and store: to search for secrets."""
@@ -261,4 +288,4 @@ def confirm_command(ran: Ran) -> list[str]:
 def _content(path: Path) -> object:
     if path.is_symlink():
         return os.readlink(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return sha256(path) if path.is_file() else None

@@ -336,7 +336,7 @@ def test_a_cancelled_token_asks_nothing(rig: Rig, origin: OriginSimulator) -> No
     rig.token.cancel("cancel")
     with pytest.raises(Canceled):
         rig.fetch(origin.put("/m", DATA), DIGEST, SIZE)
-    assert origin.requests == []
+    assert (origin.requests, rig.report.rows) == ([], [])
 
 
 def test_silence_is_an_idle_timeout_and_the_fetch_goes_on_after_it(rig: Rig, origin: OriginSimulator) -> None:

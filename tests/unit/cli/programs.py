@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 
+from reconciler import assembly
 from reconciler.assembly import Observer, RunOptions, VerifyReport
 from reconciler.cli.main import main
 from reconciler.cli.terminal import Terminal
@@ -85,6 +86,9 @@ class FakeProgram:
     def verify(self, settings: Settings, only: tuple[str, ...], observer: Observer) -> VerifyReport:
         self._enter(settings, only)
         return self.verified
+
+    def schema(self, what: str) -> str:
+        return assembly.schema(what)
 
 
 @dataclass(frozen=True)

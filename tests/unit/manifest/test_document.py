@@ -137,7 +137,7 @@ def test_the_deepest_allowed_nesting_is_read_and_one_level_more_is_refused() -> 
 def test_a_file_of_the_largest_size_is_read_and_a_larger_one_is_not() -> None:
     text = b"a: 1 " + b"#" * (MAX_FILE_BYTES - 5)
     assert parsed(text) == ([{"a": "1"}], [])
-    assert problem(text + b"#") == "a.yaml:1:1: the file has 33.6 MB, at most 33.6 MB are allowed"
+    assert problem(text + b"#") == "a.yaml:1:1: wanted a file of at most 32 MiB, got a larger one"
 
 
 def test_what_stands_before_a_syntax_error_is_kept() -> None:
@@ -183,6 +183,8 @@ def test_bytes_that_are_no_text_have_a_position_too() -> None:
         ("[x::y, what?]", ["x::y", "what?"]),
         ("{a: x?y, 'b': 'p:q', \"c\": \"r?s\"}", {"a": "x?y", "b": "p:q", "c": "r?s"}),
         ("{'a':b:c}", {"a": "b:c"}),
+        ('[a"?, b?"]', ['a"?', 'b?"']),
+        ("[a:\xa0b, \xa0:c]", ["a:\xa0b", "\xa0:c"]),
     ],
 )
 def test_unquoted_urls_in_flow_style_are_read_as_yaml_1_2_says(text: str, value: object) -> None:
@@ -202,6 +204,11 @@ def test_a_tag_is_named_in_a_file_with_unquoted_urls_in_flow_style() -> None:
 
 def test_a_private_character_of_the_text_survives_next_to_a_url_in_flow_style() -> None:
     assert parsed("[https://x/y, \ue000\ue001]") == ([["https://x/y", "\ue000\ue001"]], [])
+
+
+def test_a_text_with_all_private_characters_is_reported_as_it_was_read() -> None:
+    everything = "".join(chr(code) for code in range(0xE000, 0xF8FF))
+    assert problem(f"[https://x/y, {everything}]").startswith("a.yaml:1:7: while scanning a plain scalar")
 
 
 def test_a_misread_text_that_is_not_utf_8_is_reported_as_it_was_read() -> None:

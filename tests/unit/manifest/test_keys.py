@@ -152,3 +152,9 @@ def test_names_that_are_equal_on_disk_collide_among_models_and_among_adapters() 
         "would both be called 'LLAMA3_8B' on disk",
         "m/a.yaml:8:3: adapters.a_b: 'a_b' and 'a?b', declared at m/a.yaml:6:3, would both be called 'a_b' on disk",
     ]
+
+
+def test_guessing_what_was_meant_ends_where_nobody_reads_it() -> None:
+    text = "".join(f"models{i}: 1\n" for i in range(1_001))
+    hints = [found.hint or "" for found in loaded(body(text)).errors]
+    assert [hint.startswith("did you mean") for hint in hints] == [True] * 1_000 + [False]

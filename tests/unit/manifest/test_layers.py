@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import replace
 
@@ -256,3 +257,15 @@ def test_errors_are_cached_like_everything_else() -> None:
 
 def test_loading_without_a_cache_is_loading() -> None:
     assert loaded(body("models: {}\n")) == loaded(body("models: {}\n"))
+
+
+def test_loading_leaves_the_collector_as_it_was() -> None:
+    assert gc.isenabled()
+    loaded(body("models: {}\n"))
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        loaded(body("models: {}\n"))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

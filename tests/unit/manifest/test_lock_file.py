@@ -145,7 +145,7 @@ def test_a_lock_is_utf_8() -> None:
 
 def test_a_lock_that_is_too_large_is_not_read() -> None:
     locked = LockFile("l", b" " * (MAX_FILE_BYTES + 1), "/real/m")
-    assert error(body("models: {}\n"), locks=(locked,)).startswith("l:1:1: the file has ")
+    assert error(body("models: {}\n"), locks=(locked,)).startswith("l:1:1: wanted a file of at most 32 MiB")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from reconciler.core.desired import Move, SlotSpec
@@ -96,6 +98,13 @@ def test_moves_in_a_row_lead_to_where_the_thing_is_now() -> None:
     assert desired(body(text)).moves == (Move("models/a", "models/new"), Move("models/b", "models/new"))
 
 
+def test_a_long_row_of_moves_is_followed() -> None:
+    row = [*(f"models/m{i}" for i in range(3_000)), "models/new"]
+    read = desired(body(moves(*pairwise(row)))).moves
+    assert {move.target for move in read} == {"models/new"}
+    assert len(read) == 3_000
+
+
 def test_moves_in_several_files_add_up() -> None:
     first = body(moves(("models/a", "models/new")))
     second = file("apiVersion: reconciler/v1\nmoved: [{from: models/b, to: models/new}]\n", "m/b.yaml")
@@ -126,9 +135,9 @@ def test_a_thing_is_moved_once() -> None:
 def test_moves_in_a_circle_are_refused_at_each_of_them() -> None:
     text = moves(("models/a", "models/b"), ("models/b", "models/a"), ("models/c", "models/a"), ("models/s", "models/s"))
     assert errors(body(text)) == [
-        "m/a.yaml:7:24: moved[0].to: the moves go in a circle: models/a → models/b → models/a",
-        "m/a.yaml:8:24: moved[1].to: the moves go in a circle: models/b → models/a → models/b",
-        "m/a.yaml:10:24: moved[3].to: the moves go in a circle: models/s → models/s",
+        "m/a.yaml:7:24: moved[0].to: the moves go in a circle: 'models/a' → 'models/b' → 'models/a'",
+        "m/a.yaml:8:24: moved[1].to: the moves go in a circle: 'models/a' → 'models/b' → 'models/a'",
+        "m/a.yaml:10:24: moved[3].to: the moves go in a circle: 'models/s' → 'models/s'",
     ]
 
 

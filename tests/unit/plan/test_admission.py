@@ -162,9 +162,7 @@ def test_an_object_that_does_not_fit_does_not_hold_back_a_smaller_one() -> None:
 
 
 def test_an_object_is_admitted_as_a_whole() -> None:
-    made = plan(
-        desired(model("m", file("a", size=600), file("b", size=600))), observed(free=RESERVE + 1000)
-    )
+    made = plan(desired(model("m", file("a", size=600), file("b", size=600))), observed(free=RESERVE + 1000))
 
     assert [a.blocked.reason if a.blocked else None for a in made.actions if a.op == "Fetch"] == [
         "DiskInsufficient",
@@ -180,7 +178,8 @@ def test_the_figures_are_told() -> None:
     assert blocked is not None
     assert blocked.code is Code.DISK_INSUFFICIENT
     assert blocked.message == (
-        "needs 1.0 GB, but only 231.6 MB can be used: 500.0 MB free, 268.4 MB reserved, the rest is for fetches before it"
+        "needs 1.0 GB, but only 231.6 MB can be used: "
+        "500.0 MB free, 268.4 MB reserved, the rest is for fetches before it"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.desired import DesiredState, PrunePolicy
+from reconciler.core.desired import DesiredState, ModelSpec, PrunePolicy
 from reconciler.core.directive import DirectiveKind
 from reconciler.core.plan import Plan
 from tests.builders import (
@@ -55,7 +55,7 @@ def _fleet(count: int) -> list[Found]:
     return list(converged(many(count)))
 
 
-def many(count: int):  # noqa: ANN201
+def many(count: int) -> ModelSpec:
     return model("many", *(f"m{n}" for n in range(count)))
 
 
@@ -307,9 +307,7 @@ def test_a_confirmation_when_nothing_is_withheld_changes_nothing() -> None:
 
 def test_what_was_confirmed_when_it_was_marked_is_not_asked_for_again_at_quarantine_or_reclaim() -> None:
     marked = [blob(tag, unreferenced=ago(days=30), confirmed=True) for tag in "abcd"]
-    quarantined = [
-        blob(tag, unreferenced=ago(days=40), quarantined=ago(days=30), confirmed=True) for tag in "efgh"
-    ]
+    quarantined = [blob(tag, unreferenced=ago(days=40), quarantined=ago(days=30), confirmed=True) for tag in "efgh"]
 
     made = plan(desired(many(6), pruning=PrunePolicy(max_delete_bytes=1)), observed(*_fleet(6), *marked, *quarantined))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
 from reconciler.core.desired import PrunePolicy
 from reconciler.core.egress import host_port
 from reconciler.core.job import Job, JobKind, JobState
-from reconciler.core.observed import BlobObserved, FileIdentity, ObservedState, StoreStatus
+from reconciler.core.observed import FileIdentity, ObservedState, StoreStatus
 from reconciler.core.plan import PlanPolicy
 from reconciler.plan.planner import pruning_only
 from tests.builders import (
@@ -21,7 +23,6 @@ from tests.builders import (
     desired,
     digest,
     entry,
-    find,
     foreign,
     gone,
     model,
@@ -106,7 +107,12 @@ def test_a_fingerprint_survives_a_download_that_was_interrupted() -> None:
     fresh = observed(paths=None, store=StoreStatus.FRESH)
     interrupted = observed(gone("a", part=50))
 
-    assert _print(fresh) == _print(interrupted) == _print(observed(gone("a"))) == _print(observed(foreign("a", place=None, part=9)))
+    assert (
+        _print(fresh)
+        == _print(interrupted)
+        == _print(observed(gone("a")))
+        == _print(observed(foreign("a", place=None, part=9)))
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,6 +132,7 @@ def test_a_fingerprint_survives_a_download_that_was_interrupted() -> None:
         observed(*converged(*BASE), entry(model("n", "a"))),
         observed(*converged(*BASE), serving("chat", model("m", "a"), shown=False)),
         observed(*converged(*BASE), serving("chat", model("m", "a"), last_good=model("x", "b"))),
+        observed(*converged(*BASE), serving("chat", model("m", "a"), candidate=model("x", "b"))),
         observed(*converged(*BASE), pin("models/m", "a")),
         observed(*converged(*BASE), paths=("/elsewhere",)),
         observed(*converged(*BASE), unreadable=("x",)),
@@ -137,6 +144,13 @@ def test_a_fingerprint_differs_when_a_decision_could(found: ObservedState) -> No
 
 def test_a_pin_that_stands_for_other_digests_now_is_another_input() -> None:
     one, two = (observed(*converged(*BASE), pin("models/m", tag)) for tag in ("a", "b"))
+
+    assert _print(one) != _print(two)
+
+
+def test_a_candidate_is_not_a_rollback_target() -> None:
+    one = observed(*converged(*BASE), serving("chat", model("m", "a"), last_good=model("x", "b")))
+    two = observed(*converged(*BASE), serving("chat", model("m", "a"), candidate=model("x", "b")))
 
     assert _print(one) != _print(two)
 
@@ -209,14 +223,22 @@ def test_a_collection_is_not_blocked_by_what_it_would_not_do() -> None:
     assert made.fuse is None
 
 
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _backwards(held: Mapping[K, V]) -> Mapping[K, V]:
+    return dict(reversed(list(held.items())))
+
+
 def test_equal_arguments_give_equal_plans() -> None:
     found = observed(*converged(model("old", "x"), slot("chat", "old")), blob("stale"), gone("p", part=3))
     shuffled = replace(
         found,
-        blobs=dict(reversed(found.blobs.items())),
-        entries=dict(reversed(found.entries.items())),
-        slots=dict(reversed(found.slots.items())),
-        generations=dict(reversed(found.generations.items())),
+        blobs=_backwards(found.blobs),
+        entries=_backwards(found.entries),
+        slots=_backwards(found.slots),
+        generations=_backwards(found.generations),
     )
     wanted = desired(model("new", "y"), pruning=AT_ONCE)
 

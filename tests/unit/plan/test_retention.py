@@ -92,6 +92,20 @@ def test_a_quarantine_of_zero_reclaims_in_the_same_plan() -> None:
     assert made.delete_bytes == 100
 
 
+def test_links_go_before_the_bytes_they_lead_to_and_equal_steps_stand_together() -> None:
+    found = observed(*converged(model("m", "a", "b")), gone("c"))
+
+    made = plan(desired(pruning=PrunePolicy(ttl_s=0, quarantine_s=0)), found)
+
+    assert sorted(ops(made)[1:4]) == ["ForgetBlob", "MarkUnreferenced", "MarkUnreferenced"]
+    assert [ops(made)[0], *ops(made)[4:]] == [
+        "RemoveEntry",
+        "RemoveGeneration",
+        *("Quarantine", "Quarantine"),
+        *("Reclaim", "Reclaim"),
+    ]
+
+
 def test_a_mark_is_cleared_when_something_names_the_blob_again() -> None:
     spec = model("m", "a")
     found = observed(blob("a", unreferenced=ago(days=90)), entry(spec))

@@ -12,7 +12,9 @@ def test_ids_are_made_from_content_alone() -> None:
     a, generation = digest("a"), files_of("a")
 
     assert steps.fetch_id(a) == f"fetch:{a}"
-    assert steps.write_entry_id("models/llama3:8b", generation.id) == f"write-entry:models/llama3:8b:{generation.id[:12]}"
+    assert (
+        steps.write_entry_id("models/llama3:8b", generation.id) == f"write-entry:models/llama3:8b:{generation.id[:12]}"
+    )
     assert steps.remove_entry_id("models/m") == "remove-entry:models/m"
     assert steps.switch_slot_id("chat", generation.id) == f"switch-slot:chat:{generation.id[:12]}"
     assert steps.move_slot_id("old", "new") == "move-slot:old:new"

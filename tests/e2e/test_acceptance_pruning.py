@@ -1,0 +1,269 @@
+"""Nothing is deleted that looks like an accident; what a person confirms is deleted exactly."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.machine import AT_ONCE, LOOPBACK, Machine, Ran, confirm_command, sha256, weights
+from tests.fakes.origin import OriginSimulator
+
+pytestmark = pytest.mark.e2e
+
+FEW = {f"m{n}": f"model {n}".encode() for n in range(3)}
+MANY = {f"m{n:02}": f"model {n}".encode() for n in range(12)}
+SHARE = {"ttl": "0s", "quarantine": "7d", "max_delete": {"share": "30%"}}
+AT_LAST = {"ttl": "0s", "quarantine": "0s", "max_delete": {"share": "100%"}}
+
+
+def declare(machine: Machine, origin: OriginSimulator, models: dict[str, bytes], **sections: object) -> None:
+    declared = {name: weights(origin.put(f"/{sha256(data)}", data), data) for name, data in models.items()}
+    machine.declare(models=declared, egress=LOOPBACK, **{"pruning": SHARE, **sections})
+
+
+def converged(machine: Machine, origin: OriginSimulator, models: dict[str, bytes], **sections: object) -> None:
+    declare(machine, origin, models, **sections)
+    ran = machine.converge()
+    assert ran.exit_code == 0, ran
+    origin.requests.clear()
+
+
+# ---- three accidents ----------------------------------------------------------------------------
+
+
+def empty_the_folder(machine: Machine, origin: OriginSimulator) -> list[Path]:
+    machine.write("")
+    return [machine.manifests]
+
+
+def name_another_folder(machine: Machine, origin: OriginSimulator) -> list[Path]:
+    other = machine.base / "other"
+    other.mkdir(exist_ok=True)
+    declare(machine, origin, dict([*MANY.items()][:11]))
+    shutil.copy(machine.manifests / "models.yaml", other / "models.yaml")
+    declare(machine, origin, MANY)
+    return [other]
+
+
+def delete_a_third(machine: Machine, origin: OriginSimulator) -> list[Path]:
+    declare(machine, origin, dict([*MANY.items()][:8]))
+    return [machine.manifests]
+
+
+ACCIDENTS: list[tuple[Callable[[Machine, OriginSimulator], list[Path]], str, list[str]]] = [
+    (empty_the_folder, "NoDocuments", [*MANY]),
+    (name_another_folder, "PathsChanged", [*MANY][11:]),
+    (delete_a_third, "TooManyDeletions", [*MANY][8:]),
+]
+
+
+@pytest.mark.parametrize(("accident", "reason", "lost"), ACCIDENTS, ids=[case[1] for case in ACCIDENTS])
+def test_an_accident_deletes_nothing_until_its_digest_is_confirmed(
+    machine: Machine,
+    origin: OriginSimulator,
+    accident: Callable[[Machine, OriginSimulator], list[Path]],
+    reason: str,
+    lost: list[str],
+) -> None:
+    converged(machine, origin, MANY)
+    before, facts = machine.holdings(), machine.listed("blobs")
+    paths = accident(machine, origin)
+
+    blocked = machine.run(*paths, "-o", "json")
+    assert blocked.exit_code == 4
+    assert blocked.document["summary"]["prune_blocked"]["reason"] == reason
+    condition = blocked.condition("node", "PruneBlocked")
+    assert condition is not None
+    assert (condition["status"], condition["reason"]) == (True, reason)
+    assert (machine.holdings(), machine.listed("blobs")) == (before, facts)
+
+    stale = machine.run(*paths, "-o", "json", "--confirm-prune", "0" * 64)
+    assert (stale.exit_code, stale.confirm) == (4, blocked.confirm)
+    dry = machine.run(*paths, "--dry-run", "--detailed-exitcode")
+    assert dry.exit_code == 4
+    assert (machine.holdings(), machine.listed("blobs")) == (before, facts)
+
+    words = confirm_command(dry)
+    assert words[words.index("--confirm-prune") + 1] == blocked.confirm
+    confirmed = machine.run(*paths, "-o", "json", "--confirm-prune", blocked.confirm or "")
+    assert (confirmed.exit_code, confirmed.confirm) == (0, None)
+    gone = {name for model in lost for name in (f"views/{model}", f"models/{model}.json")}
+    moved = {sha256(MANY[model]) for model in lost}
+    expected = before - gone - {f"by-hash/{digest}" for digest in moved} | {f"quarantine/{d}" for d in moved}
+    assert machine.holdings() == expected
+    told = [(row["op"], row["digest"]) for row in machine.listed("history")]
+    assert sorted(told) == sorted((op, d) for d in moved for op in ("MarkUnreferenced", "Quarantine"))
+
+    assert machine.run(*paths, "--dry-run", "--detailed-exitcode").exit_code == 0
+    assert origin.requests == []
+
+
+def test_a_confirmation_covers_exactly_what_it_was_printed_for(machine: Machine, origin: OriginSimulator) -> None:
+    converged(machine, origin, MANY)
+    declare(machine, origin, dict([*MANY.items()][:8]))
+    printed = machine.preview().confirm
+    assert printed is not None
+    declare(machine, origin, dict([*MANY.items()][:7]))
+    before = machine.holdings()
+    ran = machine.converge("--confirm-prune", printed)
+    assert ran.exit_code == 4
+    assert ran.confirm not in (None, printed)
+    assert machine.holdings() == before
+
+
+def test_fetches_go_on_while_pruning_is_blocked(machine: Machine, origin: OriginSimulator) -> None:
+    converged(machine, origin, MANY)
+    declare(machine, origin, {**dict([*MANY.items()][:8]), "new": b"brand new"})
+    assert machine.converge().exit_code == 4
+    assert machine.blob(b"brand new").read_bytes() == b"brand new"
+    assert all(machine.blob(data).exists() for data in MANY.values())
+    assert machine.converge().exit_code == 4
+
+
+def test_paths_that_unname_nothing_do_not_trip_the_fuse(machine: Machine, origin: OriginSimulator) -> None:
+    converged(machine, origin, FEW)
+    moved = machine.base / "moved"
+    shutil.move(machine.manifests, moved)
+    before = machine.holdings()
+    ran = machine.run(moved, "-o", "json")
+    assert (ran.exit_code, ran.ops) == (0, [])
+    assert machine.holdings() == before
+
+
+# ---- renames ------------------------------------------------------------------------------------
+
+
+def test_renaming_every_model_fetches_and_deletes_nothing(machine: Machine, origin: OriginSimulator) -> None:
+    slots = {"chat": {"model": "m00"}}
+    converged(machine, origin, MANY, slots=slots)
+    blobs = {path: path.stat() for path in (machine.store / "by-hash").iterdir()}
+    renamed = {f"new-{name}": data for name, data in MANY.items()}
+    declare(
+        machine,
+        origin,
+        renamed,
+        slots={"talk": {"model": "new-m00"}},
+        moved=[{"from": "slots/chat", "to": "slots/talk"}],
+    )
+    ran = machine.converge()
+    assert (ran.exit_code, ran.confirm) == (0, None)
+    assert [action for action in ran.document["actions"] if action["destructive"]] == []
+    assert {path: path.stat() for path in (machine.store / "by-hash").iterdir()} == blobs
+    assert {path.name for path in (machine.state / "views").iterdir()} == set(renamed)
+    assert (machine.state / "slots" / "talk").resolve() == machine.view("new-m00").resolve()
+    assert not (machine.state / "slots" / "chat").is_symlink()
+    assert machine.listed("history") == []
+    assert machine.converge().ops == []
+    assert origin.requests == []
+
+
+# ---- quarantine and back ------------------------------------------------------------------------
+
+
+def test_a_quarantined_blob_that_is_wanted_again_is_restored_without_a_request(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    converged(machine, origin, FEW, pruning=AT_ONCE)
+    declare(machine, origin, {"m0": FEW["m0"]}, pruning=AT_ONCE)
+    assert machine.converge().exit_code == 0
+    assert machine.blob(FEW["m1"], "quarantine").exists()
+    declare(machine, origin, FEW, pruning=AT_ONCE)
+    ran = machine.converge()
+    assert ran.exit_code == 0
+    assert ran.ops.count("AdoptHash") == 2
+    assert all(machine.blob(data).read_bytes() == data for data in FEW.values())
+    assert {blob["status"] for blob in machine.listed("blobs")} == {"verified"}
+    assert origin.requests == []
+
+
+def test_corrupt_quarantined_bytes_are_not_restored_but_fetched(machine: Machine, origin: OriginSimulator) -> None:
+    converged(machine, origin, FEW, pruning=AT_ONCE)
+    declare(machine, origin, {"m0": FEW["m0"]}, pruning=AT_ONCE)
+    assert machine.converge().exit_code == 0
+    machine.blob(FEW["m1"], "quarantine").write_bytes(b"model X")
+    declare(machine, origin, FEW, pruning=AT_ONCE)
+    assert machine.converge().exit_code == 0
+    assert machine.blob(FEW["m1"]).read_bytes() == FEW["m1"]
+    assert [seen.path for seen in origin.requests] == [f"/{sha256(FEW['m1'])}"]
+    assert [path.read_bytes() for path in (machine.store / "corrupt").iterdir()] == [b"model X"]
+
+
+def test_a_model_removed_by_mistake_is_undeleted_and_stays_pinned(machine: Machine, origin: OriginSimulator) -> None:
+    converged(machine, origin, FEW, pruning=AT_ONCE)
+    declare(machine, origin, {"m0": FEW["m0"]}, pruning=AT_ONCE)
+    assert machine.converge().exit_code == 0
+    undeleted = machine.run("undelete", "m1")
+    assert undeleted.exit_code == 0, undeleted
+    assert machine.blob(FEW["m1"]).read_bytes() == FEW["m1"]
+    assert machine.blob(FEW["m2"], "quarantine").exists()
+    assert [(d["kind"], d["subject"]) for d in machine.listed("directives")] == [("pin", sha256(FEW["m1"]))]
+    for _ in range(2):
+        assert machine.converge().exit_code == 0
+        assert machine.blob(FEW["m1"]).exists()
+    assert machine.run("undelete", "m2", "-o", "json").exit_code == 0
+    assert machine.run("pin", "--remove", sha256(FEW["m2"])).exit_code == 0
+    assert machine.run("gc").exit_code == 0
+    assert machine.blob(FEW["m1"]).exists()
+    assert machine.blob(FEW["m2"], "quarantine").exists()
+    assert machine.run("undelete", "nobody").exit_code == 1
+    assert origin.requests == []
+
+
+def test_a_pinned_model_outlives_its_declaration(machine: Machine, origin: OriginSimulator) -> None:
+    converged(machine, origin, FEW, pruning=AT_LAST)
+    assert machine.run("pin", "m1").exit_code == 0
+    declare(machine, origin, {"m0": FEW["m0"]}, pruning=AT_LAST)
+    assert machine.converge().exit_code == 0
+    assert (machine.view("m1") / sha256(FEW["m1"])).read_bytes() == FEW["m1"]
+    assert not machine.blob(FEW["m2"]).exists()
+    assert machine.converge().ops == []
+    assert machine.run("pin", "m1", "--remove").exit_code == 0
+    assert machine.converge().exit_code == 0
+    assert {f"by-hash/{sha256(FEW['m0'])}", "views/m0", "models/m0.json"} == machine.holdings()
+
+
+def test_gc_prunes_by_the_last_good_manifests_and_keeps_the_fuse(machine: Machine, origin: OriginSimulator) -> None:
+    converged(machine, origin, MANY)
+    fewer = dict([*MANY.items()][:8])
+    declare(machine, origin, fewer)
+    blocked = machine.converge()
+    before = machine.holdings()
+    assert machine.run("gc").exit_code == 0  # of the last good manifests nothing is unreferenced
+    assert machine.holdings() == before
+    assert machine.converge("--confirm-prune", blocked.confirm or "").exit_code == 0
+    declare(machine, origin, fewer, pruning={**SHARE, "quarantine": "0s", "max_delete": {"share": "1%"}})
+    assert machine.preview().exit_code == 0  # the blobs were confirmed to the end
+    ran: Ran = machine.converge()
+    assert ran.exit_code == 0
+    assert list((machine.store / "quarantine").iterdir()) == []
+    reclaimed = [row["digest"] for row in machine.listed("history") if row["op"] == "Reclaim"]
+    assert sorted(reclaimed) == sorted(sha256(MANY[name]) for name in [*MANY][8:])
+
+
+def test_foreign_files_in_store_and_state_survive_everything(machine: Machine, origin: OriginSimulator) -> None:
+    converged(machine, origin, FEW, pruning=AT_LAST)
+    foreign = {
+        machine.store / "by-hash" / ("ab" * 32): b"somebody's blob",
+        machine.store / "by-hash" / "README": b"mine",
+        machine.store / "tmp" / f"{'cd' * 32}.part": b"somebody's download",
+        machine.store / "quarantine" / ("ef" * 32): b"theirs",
+        machine.store / "generations" / "mine" / "x": b"x",
+        machine.store / "lost+found" / "#1": b"found",
+        machine.state / "views" / "notes.txt": b"notes",
+        machine.state / "models" / "own.json": b"{}",
+        machine.state / "slots" / "mine": b"a file",
+    }
+    for path, data in foreign.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    machine.write("")
+    blocked = machine.converge()
+    assert blocked.exit_code == 4
+    assert machine.converge("--confirm-prune", blocked.confirm or "").exit_code == 0
+    assert machine.run("gc").exit_code == 0
+    assert machine.run("verify").exit_code == 0
+    assert {path: path.read_bytes() for path in foreign} == foreign
+    assert machine.listed("blobs") == []

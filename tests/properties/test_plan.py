@@ -1,0 +1,271 @@
+"""Whatever a machine has been through, its plans are safe, and carrying them out is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.core.action import (
+    Action,
+    MarkUnreferenced,
+    Quarantine,
+    Reclaim,
+    RemoveEntry,
+    RemoveGeneration,
+    SwitchSlot,
+    WriteEntry,
+)
+from reconciler.core.desired import DesiredState
+from reconciler.core.digest import Digest
+from reconciler.core.directive import DirectiveKind
+from reconciler.core.observed import BlobObserved, ObservedState, Place
+from reconciler.core.plan import Plan
+from reconciler.plan.planner import make_plan, pruning_only
+from reconciler.plan.reach import named_now
+from tests.builders import NOW, converged, desired, model, observed, slot
+from tests.fakes.world import World, finish_directives, run_pass
+from tests.properties.worlds import POLICY, TAGS, Case, cases, manifests
+
+MOST_PASSES = 12
+TAKES_AWAY = {
+    "MarkUnreferenced",
+    "Quarantine",
+    "Reclaim",
+    "RemoveSlot",
+    "RemoveGeneration",
+    "RemovePart",
+    "ForgetBlob",
+}
+
+thorough = settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+# ---- what must hold at every step --------------------------------------------------------------
+
+
+def checked_pass(case: Case, made: Plan, *, cut: int | None = None) -> World:
+    """One pass of which every step is looked at."""
+    check_plan(made, case)
+    after = run_pass(
+        case.world,
+        made,
+        case.desired,
+        case.now,
+        cut=cut,
+        before=lambda world, action: check_step(world.observed, action, case.desired),
+    )
+    check_foreign(case.world.observed, after.observed, made)
+    return after
+
+
+def check_plan(made: Plan, case: Case) -> None:
+    ids = [action.id for action in made.actions]
+    assert len(ids) == len(set(ids))
+    for place, action in enumerate(made.actions):
+        assert set(action.depends_on) <= set(ids[:place]), f"{action.id} needs something that comes later"
+    assert len({job.digest for job in made.jobs}) == len(made.jobs)
+    blobs = case.world.observed.blobs
+    for action in made.actions:
+        if action.kind == "blob" and action.op not in ("Fetch", "AdoptHash"):
+            assert blobs[Digest(action.name)].row is not None, f"{action.id} is about a foreign blob"
+        if action.blocked and made.fuse is None:
+            assert action.op not in TAKES_AWAY or case.world.observed.unreadable
+    if made.fuse is not None:
+        assert all(action.blocked for action in made.actions if action.op in TAKES_AWAY)
+
+
+def check_step(seen: ObservedState, action: Action, wanted: DesiredState) -> None:
+    """The invariants of the store, just before the action."""
+    match action.operation:
+        case MarkUnreferenced(digest=digest) | Quarantine(digest=digest) | Reclaim(digest=digest):
+            assert not seen.unreadable
+            assert digest not in protected(seen, wanted), f"{action.id} is about something that is named"
+        case RemoveGeneration(id=generation):
+            assert generation not in {held.entry.generation for held in seen.entries.values()}
+            assert generation not in {t.files.id for s in seen.slots.values() for t in s.record.targets()}
+        case RemoveEntry(ref=ref):
+            assert ref not in {f"models/{s.record.current.model}" for s in seen.slots.values() if s.record.current}
+        case WriteEntry(spec=spec):
+            for digest in spec.digests:
+                assert is_proved(seen.blobs.get(digest)), f"{action.id} names bytes that are not there"
+        case SwitchSlot(target=target):
+            assert seen.entries[f"models/{target.model}"].entry.generation == target.files.id
+            for digest in target.files.digests:
+                assert is_proved(seen.blobs.get(digest)), f"{action.id} serves bytes that are not there"
+        case _:
+            pass
+
+
+def is_proved(blob: BlobObserved | None) -> bool:
+    return (
+        blob is not None
+        and blob.place is Place.BY_HASH
+        and not blob.damaged
+        and blob.row is not None
+        and blob.row.verified_at is not None
+    )
+
+
+def protected(seen: ObservedState, wanted: DesiredState) -> frozenset[Digest]:
+    """Everything that must not be deleted now, written down once more without a look at the planner."""
+    named = set(named_now((e.entry for e in seen.entries.values()), (s.record for s in seen.slots.values())))
+    for weights in wanted.weights():
+        named |= {file.digest for file in weights.files}
+        held = seen.entries.get(weights.ref)
+        if held is not None:
+            current = frozenset(file.digest for file in weights.files)
+            earlier = [held.entry.spec.digests, *(files.digests for files in held.entry.previous)]
+            distinct = list(dict.fromkeys(digests for digests in earlier if digests != current))
+            for digests in distinct[: wanted.pruning.keep]:
+                named |= digests
+    for directive in seen.directives:
+        if directive.kind in (DirectiveKind.PIN, DirectiveKind.UNDELETE):
+            named.update(directive.digests)
+    return frozenset(named)
+
+
+def check_foreign(before: ObservedState, after: ObservedState, made: Plan) -> None:
+    """Bytes that are not ours are where they were, unless a job adopted or fetched their digest."""
+    touched = {job.digest for job in made.jobs}
+    for digest, blob in before.blobs.items():
+        if blob.row is None and digest not in touched:
+            assert after.blobs[digest] == blob
+
+
+# ---- properties --------------------------------------------------------------------------------
+
+
+@thorough
+@given(cases(checked_pass))
+def test_carrying_out_plans_until_nothing_can_run_leaves_an_empty_plan_unless_something_is_blocked(case: Case) -> None:
+    for _ in range(MOST_PASSES):
+        made = case.plan()
+        if not any(action.blocked is None and not waits(action, made) for action in made.actions):
+            break
+        case = replace(case, world=finish_directives(checked_pass(case, made)))
+    else:
+        raise AssertionError(f"still at work after {MOST_PASSES} passes: {[a.id for a in case.plan().actions]}")
+
+    left = case.plan()
+    assert left == made
+    assert left.is_empty or left.blocked
+    assert left.jobs == ()
+
+
+def waits(action: Action, made: Plan) -> bool:
+    """Whether a blocked action stands before it, however far."""
+    by_id = {each.id: each for each in made.actions}
+    return any(by_id[need].blocked is not None or waits(by_id[need], made) for need in action.depends_on)
+
+
+@thorough
+@given(cases(), st.integers(0, 12))
+def test_a_plan_that_was_cut_short_anywhere_is_followed_by_a_safe_one(case: Case, cut: int) -> None:
+    world = checked_pass(case, case.plan(), cut=cut)
+
+    after = replace(case, world=world)
+    for _ in range(3):
+        after = replace(after, world=checked_pass(after, after.plan()))
+
+
+@thorough
+@given(cases())
+def test_a_tripped_fuse_is_released_by_its_digest_for_exactly_what_it_withheld(case: Case) -> None:
+    withheld = case.plan()
+    if withheld.fuse is None:
+        return
+
+    released = case.plan(withheld.fuse.confirm)
+
+    assert released.fuse is None
+    assert [a.id for a in released.actions] == [a.id for a in withheld.actions]
+    assert not [a for a in released.actions if a.blocked and a.blocked.reason == "PruneBlocked"]
+    checked_pass(case, released)
+
+
+@thorough
+@given(cases())
+def test_a_collection_fetches_and_renames_nothing_and_is_as_safe(case: Case) -> None:
+    collected = pruning_only(case.plan())
+
+    assert collected.jobs == ()
+    assert {a.op for a in collected.actions} <= TAKES_AWAY - {"RemoveSlot"} | {"UnmarkUnreferenced"}
+    checked_pass(case, collected)
+
+
+@thorough
+@given(cases(), st.randoms(use_true_random=False))
+def test_a_plan_depends_on_its_arguments_alone_and_not_on_their_order(case: Case, random: object) -> None:
+    seen = case.world.observed
+    turned = replace(
+        seen,
+        blobs=backwards(seen.blobs),
+        entries=backwards(seen.entries),
+        slots=backwards(seen.slots),
+        generations=backwards(seen.generations),
+    )
+    wanted = replace(
+        case.desired,
+        models=backwards(case.desired.models),
+        adapters=backwards(case.desired.adapters),
+        slots=backwards(case.desired.slots),
+    )
+
+    assert make_plan(wanted, turned, POLICY, case.now) == case.plan()
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def backwards(held: Mapping[K, V]) -> Mapping[K, V]:
+    return dict(reversed(list(held.items())))
+
+
+@thorough
+@given(
+    st.lists(st.lists(st.sampled_from(TAGS), min_size=1, max_size=3, unique=True), min_size=1, max_size=6),
+    st.data(),
+)
+def test_renaming_every_model_fetches_and_deletes_nothing_whatever_else_is_wrong(
+    contents: list[list[str]], data: st.DataObject
+) -> None:
+    names = [f"m{n}" for n in range(len(contents))]
+    pool = [*names, *(f"new{n}" for n in range(len(contents)))]
+    renamed = data.draw(st.permutations(pool))[: len(names)]
+    serves = data.draw(st.integers(0, len(names) - 1))
+    before = [model(name, *tags) for name, tags in zip(names, contents, strict=True)]
+    after = [model(name, *tags) for name, tags in zip(renamed, contents, strict=True)]
+    wanted = desired(
+        *after,
+        slot("chat", renamed[serves]),
+        pruning=data.draw(st.sampled_from([replace(desired().pruning, ttl_s=0.0, quarantine_s=0.0)])),
+        paths=("/elsewhere",),
+        unready=data.draw(st.sampled_from([(), ("git",)])),
+    )
+    case = Case(wanted, World(observed(*converged(*before, slot("chat", names[serves])))), NOW)
+
+    for _ in range(4):
+        made = case.plan()
+        assert made.fuse is None
+        assert {a.op for a in made.actions} <= {"WriteEntry", "RemoveEntry", "SwitchSlot", "RemoveGeneration"}
+        case = replace(case, world=checked_pass(case, made))
+
+    assert case.plan().is_empty
+
+
+@thorough
+@given(cases(), manifests())
+def test_a_mark_is_set_once_and_what_is_wanted_again_loses_it(case: Case, other: DesiredState) -> None:
+    world = case.world
+    for wanted in (case.desired, other):
+        for _ in range(3):
+            now = replace(case, desired=wanted, world=world)
+            marked = {d for d, b in world.observed.blobs.items() if b.row and b.row.unreferenced_at}
+            made = now.plan()
+            assert not {a.name for a in made.actions if a.op == "MarkUnreferenced"} & marked
+            world = checked_pass(now, made)

@@ -1,0 +1,262 @@
+"""Strategies for machines that have been through something: manifests, passes cut short, time, hands and accidents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from hypothesis import strategies as st
+
+from reconciler.core.desired import AdapterSpec, DesiredState, ModelSpec, PrunePolicy
+from reconciler.core.directive import Directive, DirectiveKind
+from reconciler.core.observed import BlobObserved, FileIdentity, ObservedState, Place, StoreStatus
+from reconciler.core.plan import Plan, PlanPolicy
+from reconciler.plan.planner import make_plan
+from tests.builders import NOW, adapter, desired, digest, model, observed, slot
+from tests.fakes.world import World, finish_directives, run_pass
+
+TAGS = [f"t{n}" for n in range(14)]
+MODELS = ["llama3:8b", "llama3_8b", "b", "c", "d"]  # the first two are called alike on disk
+ADAPTERS = ["one", "two"]
+SLOTS = ["chat", "code", "draft"]
+POLICY = PlanPolicy()
+LINK = FileIdentity(1, 2, 3, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A machine, what is wanted of it, and when."""
+
+    desired: DesiredState
+    world: World
+    now: datetime
+
+    def plan(self, confirm: str | None = None) -> Plan:
+        """What is to be done now."""
+        policy = replace(POLICY, confirm_prune=confirm)
+        return make_plan(self.desired, self.world.observed, policy, self.now)
+
+
+Check = Callable[[Case, Plan], World]
+"""Runs one pass and says what became of the world."""
+
+
+# ---- what is declared --------------------------------------------------------------------------
+
+policies = st.builds(
+    PrunePolicy,
+    ttl_s=st.sampled_from([0.0, 86_400.0]),
+    quarantine_s=st.sampled_from([0.0, 7 * 86_400.0]),
+    keep=st.sampled_from([0, 0, 1, 2]),
+    max_delete_share=st.sampled_from([0.3, 1.0, 1.0]),
+    max_delete_bytes=st.sampled_from([None, None, 250]),
+)
+
+
+@st.composite
+def weights(draw: st.DrawFn) -> list[ModelSpec | AdapterSpec]:
+    """Models and adapters; no two models are called alike on disk."""
+    names = draw(st.lists(st.sampled_from(MODELS), unique=True, max_size=4))
+    if set(MODELS[:2]) <= set(names):
+        names.remove(MODELS[1])
+    models = [model(name, *draw(_files()), labels=draw(st.sampled_from([(), ("chat",)]))) for name in names]
+    if not names:
+        return []
+    found: list[str] = draw(st.lists(st.sampled_from(ADAPTERS), unique=True, max_size=2))
+    return [*models, *(adapter(name, names[0], *draw(_files(1))) for name in found)]
+
+
+def _files(most: int = 4) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(TAGS), unique=True, min_size=1, max_size=most)
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> DesiredState:
+    """Anything that a manifest could say."""
+    declared: list[ModelSpec | AdapterSpec] = draw(weights())
+    models = [each.name for each in declared if isinstance(each, ModelSpec)]
+    names = draw(st.lists(st.sampled_from(SLOTS), unique=True, max_size=2)) if models else []
+    slots = [slot(name, draw(st.sampled_from(models))) for name in names]
+    withdrawn: bool = draw(st.booleans())
+    return desired(
+        *declared,
+        *slots,
+        pruning=draw(policies),
+        documents=0 if withdrawn and not declared else 1,
+        paths=draw(st.sampled_from([("/a",), ("/a",), ("/b",)])),
+        unready=draw(st.sampled_from([(), (), (), ("git",)])),
+        moves=tuple(draw(_moves(models, names))),
+    )
+
+
+@st.composite
+def _moves(draw: st.DrawFn, models: list[str], slots: list[str]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for section, names, declared in (("models", MODELS, models), ("slots", SLOTS, slots)):
+        gone = [name for name in names if name not in declared]
+        is_moved: bool = draw(st.booleans())
+        if is_moved and declared and gone:
+            pairs = st.tuples(st.sampled_from(gone), st.sampled_from(declared))
+            for old, new in draw(st.lists(pairs, max_size=2, unique_by=lambda pair: pair[0])):
+                found.append((f"{section}/{old}", f"{section}/{new}"))
+    return found
+
+
+# ---- what happens to a machine -----------------------------------------------------------------
+
+
+@st.composite
+def cases(draw: st.DrawFn, check: Check | None = None) -> Case:
+    """A machine with a past; every pass of that past went through `check`."""
+    case = Case(draw(manifests()), World(observed(store=StoreStatus.FRESH, paths=None)), NOW)
+    for _ in range(draw(st.integers(0, 8))):
+        case = draw(st.sampled_from(EVENTS))(draw, case, check or _plain)
+    return case
+
+
+def _plain(case: Case, made: Plan) -> World:
+    return run_pass(case.world, made, case.desired, case.now)
+
+
+def _declare(draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    return replace(case, desired=draw(manifests()))
+
+
+def _converge(draw: st.DrawFn, case: Case, check: Check) -> Case:
+    for _ in range(draw(st.integers(1, 4))):
+        case = replace(case, world=finish_directives(check(case, case.plan())))
+    return case
+
+
+def _cut_short(draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    """Killed after some instant actions, or after some jobs only."""
+    made = case.plan()
+    cut = draw(st.none() | st.integers(0, max(1, len(made.actions))))
+    finished = draw(st.sets(st.sampled_from(TAGS)))
+    digests = {digest(tag) for tag in finished}
+    world = run_pass(case.world, made, case.desired, case.now, cut=cut, finish=digests.__contains__)
+    return replace(case, world=world)
+
+
+def _confirm(_draw: st.DrawFn, case: Case, check: Check) -> Case:
+    fuse = case.plan().fuse
+    if fuse is None:
+        return case
+    return replace(case, world=check(case, case.plan(fuse.confirm)))
+
+
+def _wait(draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    return replace(case, now=case.now + timedelta(hours=draw(st.sampled_from([1, 25, 200]))))
+
+
+def _decide(draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    kind = draw(st.sampled_from([DirectiveKind.PIN, DirectiveKind.PIN, DirectiveKind.UNDELETE]))
+    tags = draw(st.lists(st.sampled_from(TAGS), min_size=1, max_size=2, unique=True))
+    refs = [f"models/{name}" for name in MODELS] if kind is DirectiveKind.PIN else []
+    subject = draw(st.sampled_from([*refs, digest(tags[0])]))
+    decided = Directive(kind, subject, tuple(digest(tag) for tag in tags), "operator", case.now)
+    kept = tuple(d for d in case.world.observed.directives if (d.kind, d.subject) != (kind, subject))
+    return _with(case, directives=(*kept, decided))
+
+
+def _unpin(draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    return _with(case, directives=draw(st.permutations(case.world.observed.directives))[:-1])
+
+
+def _tamper(draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    """Hands and accidents, and what is left when a process dies in the middle of an action."""
+    blobs = dict(case.world.observed.blobs)
+    found = digest(draw(st.sampled_from(TAGS)))
+    blob = blobs.get(found)
+    there = BlobObserved(found, None, draw(st.sampled_from(list(Place))), 100)
+    damage = draw(st.sampled_from(["foreign", "lost", "damaged", "changed-link", "corrupt", "part", "moved"]))
+    corrupt = case.world.corrupt
+    match damage:
+        case "foreign" if blob is None:
+            blobs[found] = there
+        case "part" if blob is None or blob.place is None or blob.row is not None:
+            blobs[found] = replace(blob or BlobObserved(found, None, None, None), part_bytes=40)
+        case "lost" if blob is not None:
+            blobs[found] = replace(blob, place=None, size_bytes=None, damaged=False)
+        case "moved" if blob is not None and blob.place is not None:
+            other = Place.BY_HASH if blob.place is Place.QUARANTINE else Place.QUARANTINE
+            blobs[found] = replace(blob, place=other, damaged=False)
+        case "corrupt" if blob is not None and blob.place is not None:
+            corrupt = corrupt | {found}
+        case "damaged" | "changed-link" if _is_proved(blob):
+            assert blob is not None
+            assert blob.row is not None
+            link = LINK if damage == "changed-link" else None
+            blobs[found] = replace(blob, damaged=True, row=replace(blob.row, link=link))
+            corrupt = corrupt | {found}
+        case _:
+            pass
+    return replace(case, world=World(replace(case.world.observed, blobs=blobs), corrupt))
+
+
+def _is_proved(blob: BlobObserved | None) -> bool:
+    return (
+        blob is not None and blob.place is Place.BY_HASH and blob.row is not None and blob.row.verified_at is not None
+    )
+
+
+def _disturb(draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    """Views, records and slot links that are not what they were."""
+    seen = case.world.observed
+    views: bool = draw(st.booleans())
+    if views and seen.entries:
+        ref = draw(st.sampled_from(sorted(seen.entries)))
+        entry = seen.entries[ref]
+        torn = [replace(entry, generation_intact=False)]
+        if ref.startswith("models/"):
+            torn += [replace(entry, view=None), replace(entry, record_present=False)]
+        return _with(case, entries={**seen.entries, ref: draw(st.sampled_from(torn))})
+    if seen.slots:
+        name = draw(st.sampled_from(sorted(seen.slots)))
+        found = seen.slots[name]
+        record = replace(found.record, candidate=found.record.last_good)
+        return _with(case, slots={**seen.slots, name: replace(found, record=record, linked=None)})
+    return case
+
+
+def _lose_registry(_draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    """The database is gone; the store and the slot records are not."""
+    seen = case.world.observed
+    blobs = {d: replace(blob, row=None, damaged=False) for d, blob in seen.blobs.items()}
+    left = {d: b for d, b in blobs.items() if b.place is not None or b.part_bytes is not None}
+    return _with(
+        case,
+        node=replace(seen.node, paths=None, revision=None),
+        blobs=left,
+        entries={},
+        generations={},
+        directives=(),
+    )
+
+
+def _unreadable(_draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    broken = () if case.world.observed.unreadable else ("slots/x.json: no JSON",)
+    return _with(case, unreadable=broken)
+
+
+def _with(case: Case, **changes: object) -> Case:
+    changed: ObservedState = replace(case.world.observed, **changes)  # type: ignore[arg-type]
+    return replace(case, world=replace(case.world, observed=changed))
+
+
+Event = Callable[[st.DrawFn, Case, Check], Case]
+
+EVENTS: list[Event] = [
+    *[_declare] * 4,
+    *[_converge] * 5,
+    *[_cut_short] * 3,
+    *[_wait] * 3,
+    _confirm,
+    _decide,
+    _unpin,
+    *[_tamper] * 3,
+    _disturb,
+    _lose_registry,
+    _unreadable,
+]
