@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from reconciler.core.digest import Digest
 from reconciler.core.entry import Entry, FileSet, file_set
+from reconciler.core.job import JobKind
 from reconciler.core.names import disk_name
 from reconciler.core.observed import (
     BlobObserved,
@@ -28,12 +30,23 @@ from reconciler.ports import BlobStat, BlobStore, Registry, RegistrySnapshot, Sl
 STORE_ID = "store_id"
 PATHS = "paths"
 REVISION = "revision"
+DEFAULT_SLOT = "default_slot"
 
 
 def observe(
-    registry: Registry, store: BlobStore, views: Views, records: SlotRecords, driver: SlotDriver
+    registry: Registry,
+    store: BlobStore,
+    views: Views,
+    records: SlotRecords,
+    driver: SlotDriver,
+    *,
+    in_flight: frozenset[Digest] = frozenset(),
 ) -> tuple[ObservedState, RegistrySnapshot]:
-    """One look at the machine, and the registry snapshot it is made of."""
+    """One look at the machine, and the registry snapshot it is made of.
+
+    `in_flight` are the digests whose jobs ran when the look began: what a fetch has published and
+    not yet vouched for counts as still on its way.
+    """
     slots, unreadable = records.load()
     serving = driver.serving()
     links = views.links()
@@ -50,8 +63,9 @@ def observe(
             total_bytes=total_bytes,
             paths=_paths(snapshot.facts),
             revision=snapshot.facts.get(REVISION),
+            default_slot=snapshot.facts.get(DEFAULT_SLOT) or None,
         ),
-        blobs=_blobs(snapshot.blobs, scan),
+        blobs=_blobs(snapshot.blobs, _landed(scan, snapshot, in_flight)),
         entries=_entries(snapshot.entries, store, scan, links, model_records),
         slots={name: SlotObserved(record, serving.get(name)) for name, record in slots.items()},
         generations=snapshot.generations,
@@ -103,6 +117,20 @@ def _blobs(rows: Mapping[Digest, BlobRow], scan: StoreScan) -> Mapping[Digest, B
             place is Place.BY_HASH and row is not None and stat is not None and _is_damaged(row, stat),
         )
     return found
+
+
+def _landed(scan: StoreScan, snapshot: RegistrySnapshot, in_flight: frozenset[Digest]) -> StoreScan:
+    """The scan without blobs whose fetch is between its rename and its commit."""
+    early = {
+        digest
+        for digest in in_flight & scan.blobs.keys()
+        if digest in snapshot.jobs
+        and snapshot.jobs[digest].kind is JobKind.FETCH
+        and (digest not in snapshot.blobs or snapshot.blobs[digest].verified_at is None)
+    }
+    if not early:
+        return scan
+    return replace(scan, blobs={digest: stat for digest, stat in scan.blobs.items() if digest not in early})
 
 
 def _is_damaged(row: BlobRow, stat: BlobStat) -> bool:

@@ -164,7 +164,7 @@ class AppendLedger:
 
 @dataclass(frozen=True, slots=True)
 class SetFact:
-    """The node-wide fact `key` is `value`: `store_id`, `paths`, `revision`."""
+    """The node-wide fact `key` is `value`: `store_id`, `paths`, `revision`, `default_slot`."""
 
     key: str
     value: str

@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# RFC 6052: where only IPv6 is spoken, every IPv4 host has its address below this prefix.
+
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
@@ -47,8 +50,9 @@ class HostPort:
 def parse_host_rule(text: str) -> HostRule:
     """The rule written as `host`, `*.host`, `host:port` or `[v6]:port`; raises ValueError."""
     parts = urlsplit("//" + text)
-    host = (parts.hostname or "").rstrip(".")
-    if parts.path or parts.query or parts.username or not host:
+    host = _canonical(parts.hostname)
+    is_bare = parts.netloc == text and "@" not in text and not text.endswith(":") and text.split() == [text]
+    if not is_bare or not host or parts.port == 0:
         raise ValueError(f"wanted a host such as huggingface.co, *.hf.co or 127.0.0.1:8080, got {text!r}")
     subdomains = host.startswith("*.")
     bare = host.removeprefix("*.")
@@ -60,17 +64,18 @@ def parse_host_rule(text: str) -> HostRule:
 def host_port(url: str) -> HostPort:
     """Where `url` points, host in lower case without a trailing dot; raises ValueError."""
     parts = urlsplit(url)
-    host = (parts.hostname or "").rstrip(".")
+    host = _canonical(parts.hostname)
     if not host:
         raise ValueError(f"no host in {url!r}")
-    return HostPort(parts.scheme, host, parts.port or DEFAULT_PORTS.get(parts.scheme, 0))
+    return HostPort(parts.scheme, host, DEFAULT_PORTS.get(parts.scheme, 0) if parts.port is None else parts.port)
 
 
 def is_public(address: str) -> bool:
     """Whether an IP address is reachable on the public internet (no loopback, private, link-local…)."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_global and not ip.is_multicast
+    ip = _inner(ipaddress.ip_address(address.partition("%")[0]))
+    if isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local:
+        return False
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
 def refusal(policy: EgressPolicy, target: HostPort, *, exempt: HostPort | None = None) -> str | None:
@@ -103,7 +108,25 @@ def address_refusal(
 
 def _is_address(host: str) -> bool:
     try:
-        ipaddress.ip_address(host.partition("%")[0])
+        ipaddress.ip_address(host)
     except ValueError:
         return False
     return True
+
+
+def _canonical(host: str | None) -> str:
+    """`host` without a trailing dot; an address in its one usual spelling."""
+    bare = (host or "").rstrip(".")
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return bare
+
+
+def _inner(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that a translator or tunnel sends to for `ip`; `ip` itself where there is none."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or ip

@@ -111,6 +111,8 @@ class NodeFacts:
     """The PATHS of the last accepted run, as sorted real paths; None before the first."""
     revision: str | None = None
     """The desired revision of the last accepted run."""
+    default_slot: str | None = None
+    """The slot whose model is the node's default, as accepted last; None if there is none."""
 
 
 def _no_blobs() -> Mapping[Digest, BlobObserved]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 
 _SIZE_UNITS = {
     "": 1, "B": 1,
     "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)").fullmatch
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)").fullmatch
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)").fullmatch
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)%").fullmatch
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)").fullmatch
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%").fullmatch
 
 
 def parse_size(text: str) -> int:
@@ -21,15 +22,16 @@ def parse_size(text: str) -> int:
     found = _SIZE(text.strip())
     if not found or found.group(2) not in _SIZE_UNITS:
         raise ValueError(f"wanted a size such as 10GiB, 500MB or 1024, got {text!r}")
-    return math.ceil(float(found.group(1)) * _SIZE_UNITS[found.group(2)])
+    return math.ceil(Fraction(found.group(1)) * _SIZE_UNITS[found.group(2)])
 
 
 def parse_duration(text: str) -> float:
     """Seconds written as `30s`, `5m`, `24h`, `7d` or a bare number of seconds; raises ValueError."""
     found = _DURATION(text.strip())
-    if not found:
+    seconds = float(found.group(1)) * _DURATION_UNITS[found.group(2) or "s"] if found else math.inf
+    if math.isinf(seconds):
         raise ValueError(f"wanted a duration such as 30s, 5m, 24h or 7d, got {text!r}")
-    return float(found.group(1)) * _DURATION_UNITS[found.group(2) or "s"]
+    return seconds
 
 
 def parse_share(text: str) -> float:

@@ -31,7 +31,7 @@ from reconciler.core.report import Diagnostic, Exit, Result, ResultStatus, RunRe
 from reconciler.loop.last_good import AcceptedRevision
 from reconciler.loop.node import Look, Node
 from reconciler.loop.trigger import Trigger
-from reconciler.observe import PATHS, REVISION, STORE_ID
+from reconciler.observe import DEFAULT_SLOT, PATHS, REVISION, STORE_ID
 from reconciler.plan.steps import fetch_id
 from reconciler.ports import Progress
 
@@ -191,8 +191,9 @@ class Converger:
         if revision is None or look.plan.fuse is not None:
             return
         facts = look.snapshot.facts
-        wanted = {PATHS: json.dumps(revision.paths), REVISION: desired.revision}
-        changes: tuple[Change, ...] = tuple(SetFact(k, v) for k, v in wanted.items() if facts.get(k) != v)
+        default = next((name for name, slot in desired.slots.items() if slot.default), "")
+        wanted = {PATHS: json.dumps(revision.paths), REVISION: desired.revision, DEFAULT_SLOT: default}
+        changes: tuple[Change, ...] = tuple(SetFact(k, v) for k, v in wanted.items() if facts.get(k, "") != v)
         if changes:
             self._node.last_good.write(revision)
             self._node.backends.registry.commit(ChangeSet(changes))

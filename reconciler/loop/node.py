@@ -42,7 +42,8 @@ class Node:
     def look(self, desired: DesiredState) -> Look:
         """Observe and plan; changes nothing."""
         b = self.backends
-        observed, snapshot = observe(b.registry, b.store, b.views, b.records, b.driver)
+        in_flight = b.lane.active()
+        observed, snapshot = observe(b.registry, b.store, b.views, b.records, b.driver, in_flight=in_flight)
         now = b.clock.now()
         return Look(observed, snapshot, make_plan(desired, observed, self.policy, now), now)
 

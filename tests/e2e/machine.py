@@ -129,7 +129,7 @@ class Machine:
         path.write_text(text)
         return path
 
-    def declare(self, name: str = "models.yaml", **sections: object) -> Path:
+    def declare(self, name: str = "models.yaml", /, **sections: object) -> Path:
         """The manifest file `name` holds these sections."""
         return self.write(json.dumps({"apiVersion": "reconciler/v1", **sections}, indent=1), name)
 

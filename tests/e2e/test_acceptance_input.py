@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ FIVE = [
     ("b.yaml", 3, 3, "models.good"),
     ("b.yaml", 7, 17, "slots.chat.model"),
 ]
-HOSTILE = {
+HOSTILE: dict[str, Callable[[], bytes]] = {
     "deep": lambda: b"apiVersion: reconciler/v1\nmodels: " + b"[" * 100_000,
     "deep-and-closed": lambda: b"models: " + b"[" * 100_000 + b"]" * 100_000,
     "deep-maps": lambda: b"models: " + b"{a: " * 100_000,

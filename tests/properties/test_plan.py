@@ -22,6 +22,7 @@ from reconciler.core.action import (
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest
 from reconciler.core.directive import DirectiveKind
+from reconciler.core.entry import entry_spec
 from reconciler.core.observed import BlobObserved, ObservedState, Place
 from reconciler.core.plan import Plan
 from reconciler.plan.planner import make_plan, pruning_only
@@ -84,6 +85,9 @@ def check_step(seen: ObservedState, action: Action, wanted: DesiredState) -> Non
         case MarkUnreferenced(digest=digest) | Quarantine(digest=digest) | Reclaim(digest=digest):
             assert not seen.unreadable
             assert digest not in protected(seen, wanted), f"{action.id} is about something that is named"
+            row = seen.blobs[digest].row
+            if seen.blobs[digest].place is Place.BY_HASH:
+                assert row is None or row.quarantined_at is None, f"{action.id} would not keep it for its time"
         case RemoveGeneration(id=generation):
             assert generation not in {held.entry.generation for held in seen.entries.values()}
             assert generation not in {t.files.id for s in seen.slots.values() for t in s.record.targets()}
@@ -154,6 +158,27 @@ def test_carrying_out_plans_until_nothing_can_run_leaves_an_empty_plan_unless_so
     assert left == made
     assert left.is_empty or left.blocked
     assert left.jobs == ()
+    if left.is_empty:
+        check_converged(case)
+
+
+def check_converged(case: Case) -> None:
+    """What is declared is there, proved and shown; nothing half done is left."""
+    seen = case.world.observed
+    for weights in case.desired.weights():
+        assert seen.entries[weights.ref].entry.spec == entry_spec(weights)
+        for file in weights.files:
+            row = seen.blobs[file.digest].row
+            assert is_proved(seen.blobs[file.digest])
+            assert row is not None
+            assert (row.unreferenced_at, row.quarantined_at, row.prune_confirmed) == (None, None, False)
+    for name, spec in case.desired.slots.items():
+        shown = seen.slots[name]
+        assert shown.record.current is not None
+        assert (shown.record.current.model, shown.record.candidate) == (spec.model, None)
+        assert shown.linked == seen.entries[f"models/{spec.model}"].entry.generation
+    if not seen.unreadable:
+        assert set(seen.slots) == set(case.desired.slots)
 
 
 def waits(action: Action, made: Plan) -> bool:

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from hypothesis import strategies as st
 
 from reconciler.core.desired import AdapterSpec, DesiredState, ModelSpec, PrunePolicy
+from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.observed import BlobObserved, FileIdentity, ObservedState, Place, StoreStatus
 from reconciler.core.plan import Plan, PlanPolicy
 from reconciler.plan.planner import make_plan
-from tests.builders import NOW, adapter, desired, digest, model, observed, slot
+from tests.builders import NOW, adapter, ago, blob, desired, digest, foreign, gone, model, observed, slot
 from tests.fakes.world import World, finish_directives, run_pass
 
 TAGS = [f"t{n}" for n in range(14)]
@@ -106,11 +107,51 @@ def _moves(draw: st.DrawFn, models: list[str], slots: list[str]) -> list[tuple[s
 # ---- what happens to a machine -----------------------------------------------------------------
 
 
+def _states(tag: str) -> st.SearchStrategy[BlobObserved | None]:
+    """Everything that one digest can look like; most often it is not there at all."""
+    old, older = ago(days=9), ago(days=90)
+    half_restored = replace(blob(tag, unreferenced=older, quarantined=older), place=Place.BY_HASH)
+    undated = replace(blob(tag, unreferenced=old), place=Place.QUARANTINE)
+    return st.sampled_from(
+        [
+            *[None] * 8,
+            *[blob(tag)] * 3,
+            *[blob(tag, unreferenced=old)] * 2,
+            blob(tag, verified=False),
+            blob(tag, part=40),
+            blob(tag, damaged=True),
+            blob(tag, damaged=True, link=LINK),
+            blob(tag, unreferenced=old, confirmed=True),
+            blob(tag, unreferenced=older, quarantined=old),
+            blob(tag, unreferenced=older, quarantined=ago(days=1)),
+            *[half_restored] * 2,
+            undated,
+            gone(tag),
+            gone(tag, part=40),
+            gone(tag, part=40, unreferenced=old),
+            foreign(tag),
+            foreign(tag, place=Place.QUARANTINE),
+            foreign(tag, place=None, part=40),
+        ]
+    )
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> World:
+    """A fresh machine, or one with any bytes on it and no memory of whose they were."""
+    if draw(st.booleans()):
+        return World(observed(store=StoreStatus.FRESH, paths=None))
+    found = [draw(_states(tag)) for tag in TAGS]
+    there = [each for each in found if each is not None]
+    damaged = frozenset(each.digest for each in there if each.damaged)
+    return World(observed(*there, paths=draw(st.sampled_from([None, ("/a",)]))), damaged)
+
+
 @st.composite
 def cases(draw: st.DrawFn, check: Check | None = None) -> Case:
     """A machine with a past; every pass of that past went through `check`."""
-    case = Case(draw(manifests()), World(observed(store=StoreStatus.FRESH, paths=None)), NOW)
-    for _ in range(draw(st.integers(0, 8))):
+    case = Case(draw(manifests()), draw(machines()), NOW)
+    for _ in range(draw(st.integers(0, 10))):
         case = draw(st.sampled_from(EVENTS))(draw, case, check or _plain)
     return case
 
@@ -121,6 +162,14 @@ def _plain(case: Case, made: Plan) -> World:
 
 def _declare(draw: st.DrawFn, case: Case, _check: Check) -> Case:
     return replace(case, desired=draw(manifests()))
+
+
+def _reslot(draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    """The same models in other slots and under other rules."""
+    models = sorted(case.desired.models)
+    names: list[str] = draw(st.lists(st.sampled_from(SLOTS), unique=True, max_size=3)) if models else []
+    slots = {name: slot(name, draw(st.sampled_from(models))) for name in names}
+    return replace(case, desired=replace(case.desired, slots=slots, moves=(), pruning=draw(policies)))
 
 
 def _converge(draw: st.DrawFn, case: Case, check: Check) -> Case:
@@ -167,28 +216,28 @@ def _unpin(draw: st.DrawFn, case: Case, _check: Check) -> Case:
 def _tamper(draw: st.DrawFn, case: Case, _check: Check) -> Case:
     """Hands and accidents, and what is left when a process dies in the middle of an action."""
     blobs = dict(case.world.observed.blobs)
-    found = digest(draw(st.sampled_from(TAGS)))
-    blob = blobs.get(found)
+    found: Digest = draw(st.sampled_from([*sorted(blobs) * 3, *(digest(tag) for tag in TAGS)]))
+    seen = blobs.get(found)
     there = BlobObserved(found, None, draw(st.sampled_from(list(Place))), 100)
     damage = draw(st.sampled_from(["foreign", "lost", "damaged", "changed-link", "corrupt", "part", "moved"]))
     corrupt = case.world.corrupt
     match damage:
-        case "foreign" if blob is None:
+        case "foreign" if seen is None:
             blobs[found] = there
-        case "part" if blob is None or blob.place is None or blob.row is not None:
-            blobs[found] = replace(blob or BlobObserved(found, None, None, None), part_bytes=40)
-        case "lost" if blob is not None:
-            blobs[found] = replace(blob, place=None, size_bytes=None, damaged=False)
-        case "moved" if blob is not None and blob.place is not None:
-            other = Place.BY_HASH if blob.place is Place.QUARANTINE else Place.QUARANTINE
-            blobs[found] = replace(blob, place=other, damaged=False)
-        case "corrupt" if blob is not None and blob.place is not None:
+        case "part" if seen is None or seen.place is None or seen.row is not None:
+            blobs[found] = replace(seen or BlobObserved(found, None, None, None), part_bytes=40)
+        case "lost" if seen is not None:
+            blobs[found] = replace(seen, place=None, size_bytes=None, damaged=False)
+        case "moved" if seen is not None and seen.place is not None:
+            other = Place.BY_HASH if seen.place is Place.QUARANTINE else Place.QUARANTINE
+            blobs[found] = replace(seen, place=other, damaged=False)
+        case "corrupt" if seen is not None and seen.place is not None:
             corrupt = corrupt | {found}
-        case "damaged" | "changed-link" if _is_proved(blob):
-            assert blob is not None
-            assert blob.row is not None
+        case "damaged" | "changed-link" if _is_proved(seen):
+            assert seen is not None
+            assert seen.row is not None
             link = LINK if damage == "changed-link" else None
-            blobs[found] = replace(blob, damaged=True, row=replace(blob.row, link=link))
+            blobs[found] = replace(seen, damaged=True, row=replace(seen.row, link=link))
             corrupt = corrupt | {found}
         case _:
             pass
@@ -249,13 +298,14 @@ Event = Callable[[st.DrawFn, Case, Check], Case]
 
 EVENTS: list[Event] = [
     *[_declare] * 4,
+    *[_reslot] * 2,
     *[_converge] * 5,
     *[_cut_short] * 3,
     *[_wait] * 3,
     _confirm,
     _decide,
     _unpin,
-    *[_tamper] * 3,
+    *[_tamper] * 4,
     _disturb,
     _lose_registry,
     _unreadable,

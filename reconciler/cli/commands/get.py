@@ -47,7 +47,7 @@ def get(
 def _listing(what: What, limit: int, context: Context, settings: Settings) -> Listing:
     assembly = context.assembly()
     if what == "slots":
-        return inventory.slots(assembly.observe_now(settings).slots)
+        return inventory.slots(assembly.observe_now(settings))
     if what == "history":
         return inventory.history(assembly.read_history(settings, limit))
     snapshot = assembly.read_registry(settings)

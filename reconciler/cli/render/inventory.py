@@ -12,7 +12,7 @@ from reconciler.core.directive import Directive
 from reconciler.core.entry import Entry
 from reconciler.core.history import HistoryRow
 from reconciler.core.job import Job
-from reconciler.core.observed import BlobRow, SlotObserved
+from reconciler.core.observed import BlobRow, ObservedState, SlotObserved
 from reconciler.core.quantity import format_size
 from reconciler.core.slot import SlotTarget
 from reconciler.core.status import Condition, ConditionType
@@ -40,11 +40,22 @@ def weights(snapshot: RegistrySnapshot, kind: Kind) -> Listing:
     return Listing(("NAME", "READY", "SIZE", "FILES", "PROVIDER", "LABELS"), rows, documents)
 
 
-def slots(observed: Mapping[str, SlotObserved]) -> Listing:
-    """The slots, what they serve and what they would roll back to."""
-    found = [observed[name] for name in sorted(observed)]
-    rows = tuple((s.record.name, _model(s.record.current), _linked(s), _model(s.record.last_good)) for s in found)
-    return Listing(("NAME", "MODEL", "LINK", "LAST GOOD"), rows, tuple(_slot_document(s) for s in found))
+def slots(observed: ObservedState) -> Listing:
+    """The slots, what they serve, what they would roll back to, and which is the node's default."""
+    found = [observed.slots[name] for name in sorted(observed.slots)]
+    default = observed.node.default_slot
+    rows = tuple(
+        (
+            s.record.name,
+            _model(s.record.current),
+            _linked(s),
+            _model(s.record.last_good),
+            "yes" if s.record.name == default else "-",
+        )
+        for s in found
+    )
+    documents = tuple(_slot_document(s) | {"default": s.record.name == default} for s in found)
+    return Listing(("NAME", "MODEL", "LINK", "LAST GOOD", "DEFAULT"), rows, documents)
 
 
 def jobs(snapshot: RegistrySnapshot) -> Listing:

@@ -36,7 +36,7 @@ SNAPSHOT = replace(
     facts={"revision": "r"},
 )
 OBSERVED = ObservedState(
-    NodeFacts(StoreStatus.READY), slots={"chat": SlotObserved(SlotRecord("chat", TARGET), TARGET.files.id)}
+    NodeFacts(StoreStatus.READY, default_slot="chat"), slots={"chat": SlotObserved(SlotRecord("chat", TARGET), TARGET.files.id)}
 )
 ROW = HistoryRow(AT, "Reclaim", OLD, 1_000, ("models/old",), "QuarantineOver", "f" * 64)
 
@@ -75,8 +75,12 @@ def test_models_as_json_keep_desired_present_and_verified_apart() -> None:
 
 
 def test_slots_show_what_they_serve() -> None:
-    assert out("get", "slots") == "NAME  MODEL             LINK  LAST GOOD\nchat  all-minilm-l6-v2  ok    -\n"
+    assert out("get", "slots").splitlines() == [
+        "NAME  MODEL             LINK  LAST GOOD  DEFAULT",
+        "chat  all-minilm-l6-v2  ok    -          yes",
+    ]
     assert json.loads(out("get", "slots", "-o", "jsonl"))["current"]["model"] == "all-minilm-l6-v2"
+    assert json.loads(out("get", "slots", "-o", "jsonl"))["default"] is True
 
 
 def test_blobs_are_shown_in_full_when_piped() -> None:
