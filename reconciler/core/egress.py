@@ -107,20 +107,23 @@ def address_refusal(
 
 
 def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return _address(host) is not None
 
 
 def _canonical(host: str | None) -> str:
     """`host` without a trailing dot; an address in its one usual spelling."""
     bare = (host or "").rstrip(".")
+    return str(_address(bare) or bare)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that `host` is; None for a name."""
+    if ":" not in host and not host[-1:].isdigit():
+        return None  # a plan asks this of every source, and trying to parse a name costs 10 µs
     try:
-        return str(ipaddress.ip_address(bare))
+        return ipaddress.ip_address(host)
     except ValueError:
-        return bare
+        return None
 
 
 def _inner(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -10,7 +10,6 @@ from typing import Protocol
 from reconciler.apply.executor import Outcome
 from reconciler.core.action import (
     Action,
-    AdoptHash,
     ForgetBlob,
     MarkUnreferenced,
     Quarantine,
@@ -32,7 +31,6 @@ from reconciler.loop.last_good import AcceptedRevision
 from reconciler.loop.node import Look, Node
 from reconciler.loop.trigger import Trigger
 from reconciler.observe import DEFAULT_SLOT, PATHS, REVISION, STORE_ID
-from reconciler.plan.steps import fetch_id
 from reconciler.ports import Progress
 
 TICK_S = 0.2
@@ -175,7 +173,7 @@ class Converger:
         approved = self._orders.approved
         if approved is None:
             return None
-        return next((action for action in plan.actions if not _is_approved(action, approved)), None)
+        return next((action for action in plan.actions if action.id not in approved), None)
 
     def _open_store(self, look: Look) -> None:
         """The store exists, and the registry knows which one it is: in this order (architecture, decision 4)."""
@@ -273,12 +271,6 @@ class Converger:
 
 _DONE = ResultStatus.DONE
 _STORE_HINT = "mount the disk it lies on or pass the right --store-dir; nothing is fetched or deleted until then"
-
-
-def _is_approved(action: Action, approved: frozenset[str]) -> bool:
-    """Whether the saved plan holds `action`; who approved a fetch approved the proof of its bytes."""
-    operation = action.operation
-    return action.id in approved or (isinstance(operation, AdoptHash) and fetch_id(operation.digest) in approved)
 
 
 def _in_quarantine(observed: ObservedState, digest: Digest) -> bool:

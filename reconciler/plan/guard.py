@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from reconciler.core.action import (
@@ -61,9 +62,13 @@ def guard(
 
 
 def confirmation(actions: tuple[Action, ...]) -> str:
-    """What names the deletion: a digest of the sorted digests and slots that would be withheld."""
-    subjects = {f"{a.kind}:{a.name}" for a in actions if _is_covered(a)}
-    return digest_of("\n".join(sorted(subjects)).encode())
+    """What names the deletion: a digest of all that is covered."""
+    return digest_of("\n".join(sorted(covered(actions))).encode())
+
+
+def covered(actions: Iterable[Action]) -> frozenset[str]:
+    """What `actions` take away that a person must confirm: `blob:<digest>`, `slot:<name>`, `model:<name>`."""
+    return frozenset(f"{a.kind}:{a.name}" for a in actions if _is_covered(a))
 
 
 def is_withheld(action: Action) -> bool:

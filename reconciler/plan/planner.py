@@ -190,5 +190,7 @@ def _slot_input(record: SlotRecord) -> Iterator[tuple[str, Digest] | None]:
 
 def _blob_input(blob: BlobObserved) -> tuple[object, ...]:
     row = blob.row
-    known = row is not None and (row.verified_at is not None, row.unreferenced_at is not None, row.link is not None)
-    return blob.digest, blob.place, known, blob.damaged
+    if row is None:
+        return blob.digest, blob.place
+    instants = (row.verified_at, row.unreferenced_at, row.quarantined_at)
+    return blob.digest, blob.place, *(at is not None for at in instants), row.link is not None, blob.damaged

@@ -25,6 +25,7 @@ from reconciler.core.directive import DirectiveKind
 from reconciler.core.entry import entry_spec
 from reconciler.core.observed import BlobObserved, ObservedState, Place
 from reconciler.core.plan import Plan
+from reconciler.plan.guard import covered
 from reconciler.plan.planner import make_plan, pruning_only
 from reconciler.plan.reach import named_now
 from tests.builders import NOW, converged, desired, model, observed, slot
@@ -42,7 +43,7 @@ TAKES_AWAY = {
     "ForgetBlob",
 }
 
-thorough = settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+thorough = settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 # ---- what must hold at every step --------------------------------------------------------------
@@ -179,6 +180,8 @@ def check_converged(case: Case) -> None:
         assert shown.linked == seen.entries[f"models/{spec.model}"].entry.generation
     if not seen.unreadable:
         assert set(seen.slots) == set(case.desired.slots)
+    for blob in seen.blobs.values():
+        assert blob.place is Place.QUARANTINE or blob.row is None or blob.row.quarantined_at is None
 
 
 def waits(action: Action, made: Plan) -> bool:
@@ -209,6 +212,7 @@ def test_a_tripped_fuse_is_released_by_its_digest_for_exactly_what_it_withheld(c
     assert released.fuse is None
     assert [a.id for a in released.actions] == [a.id for a in withheld.actions]
     assert not [a for a in released.actions if a.blocked and a.blocked.reason == "PruneBlocked"]
+    assert covered(a for a in withheld.actions if a.blocked) == covered(released.actions)
     checked_pass(case, released)
 
 

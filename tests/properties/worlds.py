@@ -264,9 +264,20 @@ def _disturb(draw: st.DrawFn, case: Case, _check: Check) -> Case:
     if seen.slots:
         name = draw(st.sampled_from(sorted(seen.slots)))
         found = seen.slots[name]
-        record = replace(found.record, candidate=found.record.last_good)
-        return _with(case, slots={**seen.slots, name: replace(found, record=record, linked=None)})
+        cut_short = replace(found.record, candidate=found.record.last_good or found.record.current)
+        torn_slots = [replace(found, linked=None), replace(found, record=cut_short)]
+        return _with(case, slots={**seen.slots, name: draw(st.sampled_from(torn_slots))})
     return case
+
+
+def _lose_bytes_and_reslot(draw: st.DrawFn, case: Case, check: Check) -> Case:
+    """Slots change while what they are to serve is registered and not there."""
+    blobs = dict(case.world.observed.blobs)
+    there = sorted(d for d, seen in blobs.items() if _is_proved(seen))
+    lost: list[Digest] = draw(st.lists(st.sampled_from(there), max_size=3)) if there else []
+    for each in lost:
+        blobs[each] = replace(blobs[each], place=None, size_bytes=None, damaged=False)
+    return _reslot(draw, _with(case, blobs=blobs), check)
 
 
 def _lose_registry(_draw: st.DrawFn, case: Case, _check: Check) -> Case:
@@ -307,6 +318,7 @@ EVENTS: list[Event] = [
     _unpin,
     *[_tamper] * 4,
     _disturb,
+    *[_lose_bytes_and_reslot] * 2,
     _lose_registry,
     _unreadable,
 ]

@@ -36,7 +36,8 @@ SNAPSHOT = replace(
     facts={"revision": "r"},
 )
 OBSERVED = ObservedState(
-    NodeFacts(StoreStatus.READY, default_slot="chat"), slots={"chat": SlotObserved(SlotRecord("chat", TARGET), TARGET.files.id)}
+    NodeFacts(StoreStatus.READY, default_slot="chat"),
+    slots={"chat": SlotObserved(SlotRecord("chat", TARGET), TARGET.files.id)},
 )
 ROW = HistoryRow(AT, "Reclaim", OLD, 1_000, ("models/old",), "QuarantineOver", "f" * 64)
 

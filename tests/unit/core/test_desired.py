@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.desired import Kind, Limits, Role
+from reconciler.core.desired import DesiredState, Kind, Limits, Role
 from reconciler.core.entry import EntryFile, entry_spec, file_set
+from reconciler.core.observed import NodeFacts, ObservedState, StoreStatus
 from tests.builders import adapter, desired, digest, file, model, slot
 
 
@@ -15,6 +16,13 @@ def test_references_name_the_section_and_the_object() -> None:
     assert slot("chat", "m").ref == "slots/chat"
     assert [kind.section for kind in Kind] == ["models", "adapters", "slots"]
     assert (model("m").kind, adapter("l", "m").kind) == (Kind.MODEL, Kind.ADAPTER)
+
+
+def test_nothing_is_declared_and_nothing_is_there_until_somebody_says_so() -> None:
+    assert DesiredState().weights() == ()
+    seen = ObservedState(NodeFacts(StoreStatus.FRESH))
+    assert not any([seen.blobs, seen.entries, seen.slots, seen.generations, seen.jobs])
+    assert DesiredState().models == DesiredState().adapters == DesiredState().slots == {}
 
 
 def test_weights_are_models_and_then_adapters_by_name() -> None:

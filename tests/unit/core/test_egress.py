@@ -38,6 +38,7 @@ def _policy(*rules: str, http: bool = False, private: bool = False) -> EgressPol
         ("[::1]:8080", HostRule("::1", 8080, False)),
         ("[0:0:0:0:0:0:0:1]", HostRule("::1", None, False)),
         ("localhost", HostRule("localhost", None, False)),
+        ("gpu1", HostRule("gpu1", None, False)),
     ],
 )
 def test_an_entry_is_a_host_with_or_without_a_port(text: str, rule: HostRule) -> None:

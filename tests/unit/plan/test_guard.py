@@ -7,7 +7,9 @@ import pytest
 from reconciler.core.desired import DesiredState, ModelSpec, PrunePolicy
 from reconciler.core.directive import DirectiveKind
 from reconciler.core.plan import Plan
+from reconciler.plan.guard import covered
 from tests.builders import (
+    NOW,
     Found,
     ago,
     blob,
@@ -23,6 +25,7 @@ from tests.builders import (
     serving,
     slot,
 )
+from tests.fakes.world import World, run_pass
 
 AT_ONCE = PrunePolicy(ttl_s=0, quarantine_s=0)
 TAKES_AWAY = {
@@ -322,6 +325,45 @@ def test_unconfirmed_blobs_still_count_beside_confirmed_ones() -> None:
     made = plan(desired(many(6), pruning=policy), observed(*_fleet(6), *marked, *_stale("new")))
 
     assert _reason(made) == "TooManyDeletions"
+
+
+def test_a_confirmation_lasts_until_the_bytes_are_gone() -> None:
+    """An emptied folder of twelve models: confirmed once, then quarantined and reclaimed without asking again."""
+    wanted = desired(documents=0)
+    world = World(observed(*_fleet(12)))
+    fuse = plan(wanted, world.observed).fuse
+    assert fuse is not None
+
+    world = run_pass(world, plan(wanted, world.observed, confirm=fuse.confirm), wanted, NOW)
+    did = []
+    for days in (2, 10):
+        now = ago(days=-days)
+        made = plan(wanted, world.observed, now=now)
+        assert made.fuse is None
+        did.append(_running(made))
+        world = run_pass(world, made, wanted, now)
+
+    assert did == [{"Quarantine"}, {"Reclaim"}]
+    assert plan(wanted, world.observed, now=ago(days=-10)).is_empty
+
+
+def test_a_confirmation_ends_when_the_blob_is_wanted_again() -> None:
+    spec = many(12)
+    gone, back = desired(documents=0), desired(spec)
+    world = World(observed(*_fleet(12)))
+    fuse = plan(gone, world.observed).fuse
+    assert fuse is not None
+
+    world = run_pass(world, plan(gone, world.observed, confirm=fuse.confirm), gone, NOW)
+    world = run_pass(world, plan(back, world.observed), back, NOW)
+
+    assert plan(gone, world.observed).fuse is not None
+
+
+def test_what_is_covered_is_named_by_kind_and_name() -> None:
+    wanted, found = _emptied()
+
+    assert covered(plan(wanted, observed(*found)).actions) == {"model:m", "slot:chat", f"blob:{digest('a')}"}
 
 
 def test_while_something_is_withheld_no_deletion_decides_when_to_wake() -> None:

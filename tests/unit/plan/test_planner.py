@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.desired import PrunePolicy
 from reconciler.core.egress import host_port
 from reconciler.core.job import Job, JobKind, JobState
-from reconciler.core.observed import FileIdentity, ObservedState, StoreStatus
+from reconciler.core.observed import FileIdentity, ObservedState, Place, StoreStatus
 from reconciler.core.plan import PlanPolicy
 from reconciler.plan.planner import pruning_only
 from tests.builders import (
@@ -124,6 +124,7 @@ def test_a_fingerprint_survives_a_download_that_was_interrupted() -> None:
         observed(*converged(*BASE), blob("a", damaged=True, link=FileIdentity(1, 2, 3, 4))),
         observed(*converged(*BASE), blob("a", unreferenced=ago(days=1))),
         observed(*converged(*BASE)[1:], gone("a")),
+        observed(*converged(*BASE), replace(blob("a", quarantined=ago(days=1)), place=Place.BY_HASH)),
         observed(*converged(*BASE), blob("x")),
         observed(*converged(*BASE), gone("x", part=5)),
         observed(*converged(*BASE), entry(model("m", "a"), linked=False)),

@@ -1,0 +1,167 @@
+"""One shot: what a run does, how it ends, and that a second one has nothing to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.change import ChangeSet, PutDirective
+from reconciler.core.desired import PrunePolicy
+from reconciler.core.directive import Directive, DirectiveKind
+from reconciler.core.job import Code
+from reconciler.core.report import Exit, ResultStatus
+from reconciler.loop.converge import Orders
+from reconciler.loop.last_good import AcceptedRevision
+from reconciler.transfer.failure import FetchError
+from tests.builders import NOW, PATHS, desired, digest, file, model, slot
+from tests.unit.loop.machine import Machine
+
+ACCEPT = AcceptedRevision((), PATHS, withdrawn=False)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_a_run_fetches_registers_and_switches_and_a_second_run_does_nothing(machine: Machine) -> None:
+    machine.serves("a", "b")
+    wanted = desired(model("a", file("a", size=None)), model("b", file("b", size=None)), slot("chat", "a"))
+    report = machine.run(wanted)
+    assert report.exit_code is Exit.OK
+    assert {result.status for result in report.results} == {ResultStatus.DONE}
+    assert set(machine.registry.snapshot().entries) == {"models/a", "models/b"}
+    assert machine.driver.serving().keys() == {"chat"}
+    assert all(c.status for c in report.conditions if c.type == "Ready")
+    before = machine.registry.snapshot().generation
+    again = machine.run(wanted)
+    assert again.plan is not None
+    assert again.plan.is_empty
+    assert again.exit_code is Exit.OK
+    assert machine.registry.snapshot().generation == before, "a run with nothing to do commits nothing"
+
+
+def test_a_preview_changes_nothing(machine: Machine) -> None:
+    machine.serves("a")
+    report = machine.preview(desired(model("a")))
+    assert report.exit_code is Exit.OK
+    assert machine.registry.snapshot().generation == 0
+    assert machine.store.store_id() is None
+    assert machine.heard.plans == [report.plan]
+
+
+def test_nothing_declared_on_a_fresh_machine_leaves_it_fresh(machine: Machine) -> None:
+    report = machine.run(desired(documents=0))
+    assert report.exit_code is Exit.OK
+    assert machine.registry.snapshot().generation == 0
+    assert machine.store.store_id() is None
+
+
+def test_one_bad_model_does_not_hold_back_the_others(machine: Machine) -> None:
+    machine.serves("good")
+    machine.lane.failures_to_come[digest("bad")] = FetchError(Code.NOT_FOUND, "404")
+    report = machine.run(desired(model("bad", file("bad", size=None)), model("good", file("good", size=None))))
+    assert report.exit_code is Exit.FAILED
+    assert set(machine.registry.snapshot().entries) == {"models/good"}
+    failed = [result for result in report.results if result.status is ResultStatus.FAILED]
+    assert [(result.id, result.code) for result in failed] == [(f"fetch:{digest('bad')}", Code.NOT_FOUND)]
+    stalled = {c.object for c in report.conditions if c.type == "Stalled"}
+    assert stalled == {"models/bad"}
+
+
+def test_a_wait_that_the_origin_asked_for_ends_the_run_as_not_converged(machine: Machine) -> None:
+    error = FetchError(Code.HTTP, "503", transient=True, retry_after_s=3600)
+    machine.lane.failures_to_come[digest("a")] = error
+    report = machine.run(desired(model("a", file("a", size=None))))
+    assert report.exit_code is Exit.NOT_CONVERGED
+    assert [r.status for r in report.results][:1] == [ResultStatus.WAITING]
+    ready = next(c for c in report.conditions if c.object == "models/a" and c.type == "Ready")
+    assert ready.next_attempt_at is not None
+
+
+def test_our_own_back_off_is_a_failure_of_this_run(machine: Machine) -> None:
+    machine.lane.failures_to_come[digest("a")] = FetchError(Code.CONNECT, "refused", transient=True)
+    report = machine.run(desired(model("a", file("a", size=None))))
+    assert report.exit_code is Exit.FAILED
+
+
+def test_the_time_can_run_out(machine: Machine) -> None:
+    machine.serves("a")
+    machine.lane.held.add(digest("a"))
+    machine.heard.clock, machine.heard.tick_s = machine.clock, 10.0
+    report = machine.run(desired(model("a", file("a", size=None))), Orders(timeout_s=15.0, accept=ACCEPT))
+    assert report.exit_code is Exit.NOT_CONVERGED
+    assert machine.heard.ticks >= 1
+
+
+def test_a_saved_plan_is_refused_once_the_machine_differs(machine: Machine) -> None:
+    machine.serves("a", "b")
+    plan = machine.preview(desired(model("a", file("a", size=None)))).plan
+    assert plan is not None
+    orders = Orders(fingerprint=plan.fingerprint, approved=frozenset(a.id for a in plan.actions), accept=ACCEPT)
+    other = machine.run(desired(model("b", file("b", size=None))), orders)
+    assert other.exit_code is Exit.REFUSED
+    assert [error.reason for error in other.errors] == ["StalePlan"]
+    assert machine.registry.snapshot().generation == 0
+    same = machine.run(desired(model("a", file("a", size=None))), orders)
+    assert same.exit_code is Exit.OK
+
+
+def test_a_missing_store_stops_everything_and_writes_nothing(machine: Machine) -> None:
+    machine.serves("a")
+    machine.run(desired(model("a", file("a", size=None))))
+    before = machine.registry.snapshot().generation
+    machine.store.mounted = False
+    report = machine.run(desired(model("a", file("a", size=None))))
+    assert report.exit_code is Exit.FAILED
+    assert [error.reason for error in report.errors] == ["StoreMissing"]
+    assert {c.reason for c in report.conditions} == {"StoreMissing"}
+    assert machine.registry.snapshot().generation == before
+    machine.store.mounted = True
+    assert machine.run(desired(model("a", file("a", size=None)))).exit_code is Exit.OK
+    assert machine.registry.snapshot().generation == before
+
+
+def test_a_confirmed_prune_runs_to_the_end_and_other_paths_are_recorded_only_then(machine: Machine) -> None:
+    machine.serves("a", "b")
+    policy = PrunePolicy(ttl_s=0, quarantine_s=0)
+    both = desired(model("a", file("a", size=None)), model("b", file("b", size=None)), pruning=policy)
+    machine.run(both)
+    one = desired(model("a", file("a", size=None)), pruning=policy, paths=("/elsewhere",))
+    elsewhere = Orders(accept=AcceptedRevision((), ("/elsewhere",), withdrawn=False))
+    blocked = machine.run(one, elsewhere)
+    assert blocked.exit_code is Exit.BLOCKED
+    assert blocked.plan is not None
+    assert blocked.plan.fuse is not None
+    assert machine.registry.snapshot().facts["paths"] == '["/srv/manifests"]'
+    assert machine.registry.snapshot().blobs[digest("b")].unreferenced_at is None
+    machine.policy = replace(machine.policy, confirm_prune=blocked.plan.fuse.confirm)
+    done = machine.run(one, elsewhere)
+    assert done.exit_code is Exit.OK
+    assert machine.registry.snapshot().facts["paths"] == '["/elsewhere"]'
+    assert set(machine.registry.snapshot().blobs) == {digest("a")}
+    assert "Reclaim" in [row.op for row in machine.registry.history(10)]
+
+
+def test_an_undelete_is_done_once_nothing_of_it_is_quarantined(machine: Machine) -> None:
+    machine.serves("a")
+    machine.run(desired(model("a", file("a", size=None)), pruning=PrunePolicy(ttl_s=0)))
+    machine.run(desired(pruning=PrunePolicy(ttl_s=0)))
+    assert machine.registry.snapshot().blobs[digest("a")].quarantined_at is not None
+    for kind in (DirectiveKind.UNDELETE, DirectiveKind.PIN):
+        machine.registry.commit(ChangeSet((PutDirective(Directive(kind, digest("a"), (digest("a"),), "me", NOW)),)))
+    report = machine.run(desired(pruning=PrunePolicy(ttl_s=0)))
+    assert report.exit_code is Exit.OK
+    snapshot = machine.registry.snapshot()
+    assert snapshot.blobs[digest("a")].quarantined_at is None
+    assert [d.kind for d in snapshot.directives] == [DirectiveKind.PIN]
+
+
+def test_finished_jobs_are_told(machine: Machine) -> None:
+    machine.serves("a")
+    machine.run(desired(model("a", file("a", size=None))))
+    told = [(action.op, result.status) for action, result in machine.heard.acted_on]
+    assert ("Fetch", ResultStatus.DONE) in told
+    assert ("WriteEntry", ResultStatus.DONE) in told
