@@ -35,12 +35,13 @@ from reconciler.core.plan import Plan, PlanPolicy
 from reconciler.core.report import Diagnostic, Exit, RunReport, worst
 from reconciler.durable import WriterLock
 from reconciler.loop import subject as subjects
-from reconciler.loop.converge import Converger, Orders, Watcher, failed
+from reconciler.loop.converge import Converger, Orders, Watcher
 from reconciler.loop.last_good import AcceptedRevision, LastGood
 from reconciler.loop.node import Node
 from reconciler.loop.scrub import VerifyReport, scrub
 from reconciler.loop.source import read_layers, real_paths
 from reconciler.loop.trigger import Trigger
+from reconciler.loop.verdict import failed_report
 from reconciler.manifest.load import load
 from reconciler.manifest.tree import Loaded
 from reconciler.observe import observe
@@ -96,12 +97,13 @@ def run(settings: Settings, options: RunOptions, observer: Observer) -> RunRepor
     try:
         loaded, accept = _load(settings, options)
         if loaded.desired is None:
-            return RunReport(Exit.INVALID, errors=loaded.errors, warnings=loaded.warnings)
+            code = Exit.INVALID if loaded.errors else Exit.OK
+            return RunReport(code, errors=loaded.errors, warnings=loaded.warnings)
         report = _run(settings, options, observer, loaded.desired, accept)
     except WriterLockedError as error:
-        return failed(error, Exit.REFUSED)
+        return failed_report(error, Exit.REFUSED)
     except ReconcilerError as error:
-        return failed(error)
+        return failed_report(error)
     invalid = (Exit.INVALID,) if loaded.errors else ()
     return replace(
         report,
@@ -150,7 +152,7 @@ def pin(settings: Settings, subject: str, remove: bool) -> str:
             found = subjects.unpinned(subject, observed)
             registry.commit(ChangeSet((DropDirective(found.kind, found.subject),)))
             return f"unpinned {found.subject}"
-        found = subjects.pinned(subject, observed, _decision(DirectiveKind.PIN))
+        found = subjects.pinned(subject, observed, by=_operator(), at=SystemClock().now())
         registry.commit(ChangeSet((PutDirective(found),)))
         return f"pinned {found.subject} ({_blobs(found)})"
 
@@ -160,8 +162,8 @@ def undelete(settings: Settings, subject: str, observer: Observer) -> tuple[str,
     with _registry(settings) as registry:
         observed = _observe(settings, registry)
         history = registry.history(HISTORY_SEARCHED)
-        found = subjects.undeleted(subject, observed, history, _decision(DirectiveKind.UNDELETE))
-        pinned = replace(found, kind=DirectiveKind.PIN)
+        found = subjects.undeleted(subject, observed, history, by=_operator(), at=SystemClock().now())
+        pinned = replace(found, kind=DirectiveKind.PIN, digests=_pinned_with(found, observed))
         registry.commit(ChangeSet((PutDirective(found), PutDirective(pinned))))
     message = f"undeleting {found.subject} ({_blobs(found)}); pinned until `reconcile pin --remove {found.subject}`"
     try:
@@ -201,7 +203,7 @@ def _load(settings: Settings, options: RunOptions) -> tuple[Loaded, AcceptedRevi
     layers = read_layers(options.paths, settings.state_dir / "requests")
     paths = real_paths(options.paths)
     loaded = load(layers, paths=paths)
-    if loaded.desired is None or loaded.desired.provenance.documents:
+    if loaded.desired is None or not loaded.desired.provenance.is_bare:
         return loaded, AcceptedRevision(layers, paths, withdrawn=False)
     before = last.read()
     if before is None:
@@ -213,9 +215,10 @@ def _load(settings: Settings, options: RunOptions) -> tuple[Loaded, AcceptedRevi
 
 
 def _last_desired(last: LastGood) -> Loaded:
+    """What was desired last; with a warning and nothing desired if nothing ever was: then nothing may be collected."""
     revision = last.read()
     if revision is None:
-        return Loaded(DesiredState(), warnings=("no manifests were ever accepted here: there is nothing to collect",))
+        return Loaded(None, warnings=("no manifests were ever accepted here, so nothing is collected",))
     loaded = load(revision.layers, paths=revision.paths)
     if loaded.desired is None or not revision.withdrawn:
         return loaded
@@ -284,7 +287,7 @@ def _unlocked_node(settings: Settings, policy: PlanPolicy, observer: Observer) -
             registry,
             store,
             clock,
-            lambda: _attempts(settings, store, clock, offline=policy.offline),
+            lambda: _attempts(settings, store, clock, policy),
             trigger,
             reserve_bytes=policy.reserve_bytes,
             new_id=_new_id,
@@ -323,7 +326,7 @@ def _observe(settings: Settings, registry: Registry) -> ObservedState:
     return observe(registry, store, views, records, LinkDriver(settings.state_dir, store))[0]
 
 
-def _attempts(settings: Settings, store: FileBlobStore, clock: SystemClock, *, offline: bool) -> Fetching:
+def _attempts(settings: Settings, store: FileBlobStore, clock: SystemClock, policy: PlanPolicy) -> Fetching:
     client = importlib.import_module("reconciler.net.client")
     attempt = importlib.import_module("reconciler.transfer.attempt")
     origins = importlib.import_module("reconciler.origins.catalog")
@@ -333,8 +336,9 @@ def _attempts(settings: Settings, store: FileBlobStore, clock: SystemClock, *, o
             settings.hf_endpoint,
             lambda: resolve_secret(settings.hf_token),
             file_roots=tuple(str(root) for root in settings.file_roots),
+            exempt=policy.endpoint,
         ),
-        client.Session(clock, offline=offline),
+        client.Session(clock, offline=policy.offline),
         clock,
     )
     return built
@@ -362,8 +366,10 @@ def _only_adopting(digests: frozenset[Digest]) -> Callable[[Plan], Plan]:
     return shape
 
 
-def _decision(kind: DirectiveKind) -> Directive:
-    return Directive(kind, "", (), _operator(), SystemClock().now())
+def _pinned_with(found: Directive, observed: ObservedState) -> tuple[Digest, ...]:
+    """What `found` names and what a pin of the same subject holds already: a second pin replaces the first."""
+    held = (d.digests for d in observed.directives if d.kind is DirectiveKind.PIN and d.subject == found.subject)
+    return tuple(sorted({*found.digests, *(digest for digests in held for digest in digests)}))
 
 
 def _operator() -> str:

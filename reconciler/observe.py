@@ -53,8 +53,8 @@ def observe(
     model_records = views.records()
     snapshot = registry.snapshot()
     status, problem = store_status(snapshot.facts.get(STORE_ID), store.store_id())
+    free_bytes, total_bytes = store.disk_space()  # before the scan, or bytes that arrive in between count twice
     scan = store.scan() if status is StoreStatus.READY else _NOTHING
-    free_bytes, total_bytes = store.disk_space()
     observed = ObservedState(
         node=NodeFacts(
             store=status,

@@ -38,14 +38,6 @@ class Clock(Protocol):
         ...
 
 
-class Wake(Protocol):
-    """Something that can be told, from any thread, that there is news."""
-
-    def __call__(self) -> None:
-        """Wake the loop; many calls before it looks count as one."""
-        ...
-
-
 # ---- blobs -----------------------------------------------------------------------------------
 
 
@@ -124,10 +116,6 @@ class Part(Protocol):
 
     def discard(self) -> None:
         """Remove part and meta."""
-        ...
-
-    def sync(self) -> None:
-        """Make what was written durable."""
         ...
 
 
@@ -361,7 +349,6 @@ class Progress:
     state: str
     done_bytes: int
     total_bytes: int | None
-    started_monotonic_s: float
     source: str
     """Redacted."""
 
@@ -385,10 +372,6 @@ class Lane(Protocol):
         """Take over the job rows that an earlier process left; called once, before the first `ensure`."""
         ...
 
-    def retry_now(self) -> None:
-        """Try again at once what waits by our own back-off; waits that an origin asked for are kept."""
-        ...
-
     def next_attempt_at(self) -> datetime | None:
         """When the next waiting job is tried again; None if none waits."""
         ...
@@ -399,6 +382,10 @@ class Lane(Protocol):
 
     def active(self) -> frozenset[Digest]:
         """Digests of jobs that run or will start without any outside help; waiting ones are not."""
+        ...
+
+    def crashes(self) -> tuple[str, ...]:
+        """Tracebacks of bugs in workers, oldest first; each has ended its job with an error."""
         ...
 
     def stop(self, timeout_s: float) -> bool:

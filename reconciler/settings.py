@@ -20,8 +20,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reconciler.core.errors import StalledError
 from reconciler.core.quantity import parse_duration
+from reconciler.core.source import PUBLIC_HUB
 
-DEFAULT_HF_ENDPOINT = "https://huggingface.co"
+DEFAULT_HF_ENDPOINT = PUBLIC_HUB
 DEFAULT_HF_TOKEN = "env:HF_TOKEN"  # noqa: S105 — the name of a variable, never a token
 _FIELDS_BY_VARIABLE = {
     "RECONCILER_TIMEOUT": "timeout_s",
@@ -102,7 +103,7 @@ def _reference(value: object) -> str:
 
 def _endpoint(value: object) -> str:
     text = str(value).strip().rstrip("/")
-    wanted = f"wanted the URL of a hub, such as {DEFAULT_HF_ENDPOINT}"
+    wanted = f"wanted the URL of a hub, such as {PUBLIC_HUB}"
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
@@ -154,7 +155,7 @@ class Settings(BaseSettings):
     hf_token: Annotated[str, BeforeValidator(_reference)] = Field(default=DEFAULT_HF_TOKEN)
     """Where the hub's token is (`env:NAME` or `file:PATH`), never the token: see `resolve_secret`."""
     hf_endpoint: Annotated[str, BeforeValidator(_endpoint)] = Field(
-        default=DEFAULT_HF_ENDPOINT,
+        default=PUBLIC_HUB,
         validation_alias=AliasChoices("RECONCILER_HF_ENDPOINT", "HF_ENDPOINT"),
     )
     """Where `hf://` sources are fetched from; without a slash at the end."""

@@ -16,7 +16,7 @@ EXIT_MEANING = {
     Exit.CHANGES: "`--dry-run --detailed-exitcode`, and something would change",
     Exit.INVALID: "a manifest is invalid",
     Exit.BLOCKED: "blocked, and known in the plan: prune fuse, disk, egress, `--offline`; a person must decide",
-    Exit.NOT_CONVERGED: "downloads are left waiting, or `--timeout` was reached",
+    Exit.NOT_CONVERGED: "a download waits because its origin asked for it (`Retry-After`), or `--timeout` was reached",
     Exit.REFUSED: "the saved plan is stale, or another process holds the writer lock",
     Exit.USAGE: "wrong usage, or a path that is missing",
     Exit.BUG: "a bug in this program",
@@ -33,6 +33,8 @@ def page() -> str:
         "## Exit codes",
         table(("exit", "name", "meaning"), ((str(e.value), code(e.name), EXIT_MEANING[e]) for e in Exit)),
         "When several apply, the first of these is the exit code: " + ", ".join(str(e.value) for e in PRECEDENCE) + ".",
+        "A source that does not answer gives 1: the job is kept `waiting` by our own back-off, and a later run tries"
+        " again at once. It is 5 only when the origin asked for the wait, or when `--timeout` ended the run.",
         "## Results",
         "Every action of a run ends as one of " + _list(ResultStatus) + ".",
         "## Kinds of job",

@@ -10,7 +10,9 @@ from reconciler.core.change import ChangeSet, DropEntry, DropGeneration, PutEntr
 from reconciler.core.desired import Kind
 from reconciler.core.digest import Digest
 from reconciler.core.entry import Entry
+from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import EventDraft, Topic
+from reconciler.core.names import disk_name
 
 RenderRecord = Callable[[Entry, Mapping[Digest, int], str | None], bytes]
 """(entry, sizes, redacted URL of its first file or None) → the validated model record."""
@@ -24,37 +26,50 @@ def write_entries(
     render: RenderRecord,
     sizes: Mapping[Digest, int],
     urls: Mapping[str, str],
-) -> None:
+) -> Mapping[str, ReconcilerError]:
     """All entries are registered and visible, in two commits however many there are.
 
     Blobs exist already (the caller checked); generations are owned before they are made, and the
-    record and view of an entry follow its row. Every step may run twice.
+    record and view of an entry follow its row. Every step may run twice. Returns what kept a
+    record or view from being written, by action id: those are seen as drifted by the next look.
     """
-    registry, store, views = backends.registry, backends.store, backends.views
+    registry, store = backends.registry, backends.store
     now = backends.clock.now()
     registry.commit(ChangeSet(tuple(PutGeneration(op.files) for _, op in actions)))
     for _, operation in actions:
         store.write_generation(operation.files)
     entries = {a.id: Entry(op.spec, op.files.id, op.previous, now) for a, op in actions}
-    events: list[EventDraft] = []
-    for action, operation in actions:
-        events.append(_changed(operation, action.reason))
-        if operation.spec.kind is Kind.MODEL:
-            payload = {"id": operation.spec.name, "generation": operation.files.id}
-            events.append(EventDraft(Topic.MANIFEST_WRITTEN, payload))
-    registry.commit(ChangeSet(tuple(PutEntry(entry) for entry in entries.values()), tuple(events)))
+    events = tuple(_changed(op, action.reason) for action, op in actions)
+    registry.commit(ChangeSet(tuple(PutEntry(entry) for entry in entries.values()), events))
+    failures: dict[str, ReconcilerError] = {}
+    written: list[EventDraft] = []
     for action, operation in actions:
         if operation.spec.kind is Kind.MODEL:
-            name = operation.spec.name
-            views.write_record(name, render(entries[action.id], sizes, urls.get(operation.spec.ref)))
-            views.link(name, operation.files.id)
-    views.sync()
+            try:
+                _show(entries[action.id], backends, render, sizes, urls.get(operation.spec.ref))
+                written.append(_record_written(operation))
+            except ReconcilerError as error:
+                failures[action.id] = error
+    backends.views.sync()
+    registry.commit(ChangeSet((), tuple(written)))
+    return failures
+
+
+def _show(entry: Entry, backends: Backends, render: RenderRecord, sizes: Mapping[Digest, int], url: str | None) -> None:
+    backends.views.write_record(entry.spec.name, render(entry, sizes, url))
+    backends.views.link(entry.spec.name, entry.generation)
 
 
 def remove_entries(actions: tuple[tuple[Action, RemoveEntry], ...], backends: Backends) -> None:
-    """Views and records are gone, then the rows: the reverse order of writing."""
+    """Views and records are gone, then the rows: the reverse order of writing.
+
+    A name whose on-disk form another entry has by now (`a:b` became `a_b`) has nothing left to remove.
+    """
+    going = {operation.ref for _, operation in actions}
+    staying = backends.registry.snapshot().entries.keys() - going
+    taken = {disk_name(ref.partition("/")[2]) for ref in staying if ref.startswith("models/")}
     for action, _ in actions:
-        if action.kind == Kind.MODEL:
+        if action.kind == Kind.MODEL and disk_name(action.name) not in taken:
             backends.views.remove(action.name)
     backends.views.sync()
     events = tuple(
@@ -75,3 +90,7 @@ def remove_generations(actions: tuple[tuple[Action, RemoveGeneration], ...], bac
 def _changed(operation: WriteEntry, reason: str) -> EventDraft:
     payload = {"op": "written", "id": operation.spec.name, "reason": reason, "generation": operation.files.id}
     return EventDraft(_TOPICS[operation.spec.kind], payload)
+
+
+def _record_written(operation: WriteEntry) -> EventDraft:
+    return EventDraft(Topic.MANIFEST_WRITTEN, {"id": operation.spec.name, "generation": operation.files.id})

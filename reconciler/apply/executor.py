@@ -101,7 +101,7 @@ class Executor:
                 for action in batch:
                     yield from self._run((action,), plan, observed, urls)
                 return
-            result = Result(batch[0].id, ResultStatus.FAILED, _code(error), str(error))
+            result = _failure(batch[0].id, error)
             self._acted(batch[0], result)
             yield result
             return
@@ -120,8 +120,9 @@ class Executor:
             case Fetch() | AdoptHash() | Verify():
                 return {a.id: Result(a.id, ResultStatus.WAITING) for a in batch}
             case WriteEntry():
-                sizes = {d: b.size_bytes or 0 for d, b in observed.blobs.items()}
-                entries.write_entries(_pairs(batch, WriteEntry), backends, self._render, sizes, urls)
+                sizes = _sizes(batch, observed)
+                failures = entries.write_entries(_pairs(batch, WriteEntry), backends, self._render, sizes, urls)
+                return {i: _failure(i, error) for i, error in failures.items()}
             case RemoveEntry():
                 entries.remove_entries(_pairs(batch, RemoveEntry), backends)
             case RemoveGeneration():
@@ -191,6 +192,16 @@ def _not_now(action: Action, results: Mapping[str, Result]) -> Result | None:
 
 def _pairs(batch: tuple[Action, ...], kind: type[_Op]) -> tuple[tuple[Action, _Op], ...]:
     return tuple((action, op) for action in batch if isinstance(op := action.operation, kind))
+
+
+def _sizes(batch: tuple[Action, ...], observed: ObservedState) -> Mapping[Digest, int]:
+    wanted = {digest for _, op in _pairs(batch, WriteEntry) for digest in op.files.digests}
+    blobs = ((digest, observed.blobs.get(digest)) for digest in wanted)
+    return {digest: blob.size_bytes or 0 for digest, blob in blobs if blob is not None}
+
+
+def _failure(action_id: str, error: ReconcilerError) -> Result:
+    return Result(action_id, ResultStatus.FAILED, _code(error), error.message, error.reason, error.hint)
 
 
 def _code(error: ReconcilerError) -> Code | None:

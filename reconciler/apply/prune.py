@@ -27,7 +27,7 @@ def still_needed(digests: frozenset[Digest], backends: Backends) -> frozenset[Di
     if unreadable:
         return digests
     snapshot = backends.registry.snapshot()
-    named = set(named_now(snapshot.entries.values(), slots.values())) | backends.lane.active()
+    named = set(named_now(snapshot.entries.values(), slots.values())) | backends.lane.active() | snapshot.jobs.keys()
     for directive in snapshot.directives:
         if directive.kind in (DirectiveKind.PIN, DirectiveKind.UNDELETE):
             named.update(directive.digests)

@@ -83,10 +83,6 @@ class FilePart:
         self._require()
         remove_part(self._root, self._digest)
 
-    def sync(self) -> None:
-        """What was written is durable."""
-        durable.sync_file(self._fd, self._path)
-
 
 @contextlib.contextmanager
 def open_part(root: str, digest: Digest, require: Callable[[], None]) -> Iterator[FilePart]:

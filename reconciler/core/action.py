@@ -170,6 +170,16 @@ Operation = (
     | RemoveGeneration
 )
 JOB_OPERATIONS = (Fetch, AdoptHash, Verify)
+TIME_DRIVEN_OPERATIONS = (
+    MarkUnreferenced,
+    UnmarkUnreferenced,
+    Quarantine,
+    Reclaim,
+    RemovePart,
+    ForgetBlob,
+    RemoveGeneration,
+)
+"""What pruning consists of: `gc` carries out exactly these."""
 DESTRUCTIVE_OPERATIONS = (Quarantine, Reclaim, RemoveSlot)
 
 

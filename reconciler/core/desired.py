@@ -183,6 +183,8 @@ class Provenance:
     """PATHS as sorted real paths."""
     unready: tuple[str, ...] = ()
     """Layers that could not be read this time; while there is one nothing is pruned."""
+    is_bare: bool = False
+    """Whether PATHS themselves hold no document, whatever `requests/` holds."""
 
 
 def _empty_models() -> Mapping[str, ModelSpec]:

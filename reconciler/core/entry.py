@@ -88,3 +88,12 @@ def file_set(files: tuple[EntryFile, ...]) -> FileSet:
     """The view generation that shows `files`."""
     pairs = tuple(sorted((file.path, file.digest) for file in files))
     return FileSet(generation_id(pairs), pairs)
+
+
+def entry_file(spec: EntrySpec) -> EntryFile:
+    """The file that a runtime is given: the first model, else the first shard, else the first of all."""
+    for role in (Role.MODEL, Role.SHARD):
+        for file in spec.files:
+            if file.role is role:
+                return file
+    return spec.files[0]

@@ -122,6 +122,11 @@ class Code(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+def reason_of(code: Code | None) -> str:
+    """The code as the reason of a condition: `sha256-mismatch` is `Sha256Mismatch`; `Failed` for none."""
+    return "Failed" if code is None else "".join(part.capitalize() for part in code.split("-"))
+
+
 @dataclass(frozen=True, slots=True)
 class JobSpec:
     """A job that is wanted now. Equal specs are the same job; a changed one replaces it."""

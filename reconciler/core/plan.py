@@ -8,6 +8,7 @@ from datetime import datetime
 from reconciler.core.action import Action
 from reconciler.core.egress import HostPort
 from reconciler.core.job import JobSpec
+from reconciler.core.source import PUBLIC_HUB
 
 PLAN_FORMAT_VERSION = 1
 
@@ -20,7 +21,7 @@ class PlanPolicy:
     reserve_bytes: int = 256 * 2**20
     endpoint: HostPort | None = None
     """The hub endpoint the operator set; exempt from egress rules at exactly this address."""
-    hub_url: str = "https://huggingface.co"
+    hub_url: str = PUBLIC_HUB
     file_roots: tuple[str, ...] = ()
     """Folders, besides that of the manifest, from which `file:` sources may be adopted."""
     confirm_prune: str | None = None

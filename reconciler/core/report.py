@@ -87,6 +87,9 @@ class Result:
     status: ResultStatus
     code: Code | None = None
     message: str = ""
+    reason: str = ""
+    """CamelCase, of a failed instant action; empty where `code` says it."""
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
+PUBLIC_HUB = "https://huggingface.co"
+"""Where `hf://` sources are fetched from unless the operator set another endpoint."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}").fullmatch
 _REPO_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}").fullmatch
 

@@ -8,28 +8,20 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from reconciler.apply.executor import Outcome
-from reconciler.core.action import (
-    Action,
-    ForgetBlob,
-    MarkUnreferenced,
-    Quarantine,
-    Reclaim,
-    RemoveGeneration,
-    RemovePart,
-    UnmarkUnreferenced,
-)
+from reconciler.core.action import TIME_DRIVEN_OPERATIONS, Action
 from reconciler.core.change import Change, ChangeSet, DropDirective, SetFact
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest
 from reconciler.core.directive import DirectiveKind
-from reconciler.core.errors import ReconcilerError
-from reconciler.core.job import Job, JobState
+from reconciler.core.job import Job
 from reconciler.core.observed import ObservedState, Place, StoreStatus
 from reconciler.core.plan import Plan
-from reconciler.core.report import Diagnostic, Exit, Result, ResultStatus, RunReport, worst
+from reconciler.core.report import Result, RunReport
+from reconciler.core.status import Condition
 from reconciler.loop.last_good import AcceptedRevision
 from reconciler.loop.node import Look, Node
 from reconciler.loop.trigger import Trigger
+from reconciler.loop.verdict import Ended, job_ended, preview_report, run_report, stale_report
 from reconciler.observe import DEFAULT_SLOT, PATHS, REVISION, STORE_ID
 from reconciler.ports import Progress
 
@@ -38,16 +30,6 @@ TICK_S = 0.2
 
 PASS_SHARE = 3.0
 # While jobs run, looking takes at most a quarter of the time: a pass over 10,000 models is not free.
-
-_TIME_DRIVEN = (
-    MarkUnreferenced,
-    UnmarkUnreferenced,
-    Quarantine,
-    Reclaim,
-    RemovePart,
-    ForgetBlob,
-    RemoveGeneration,
-)
 
 
 class Watcher(Protocol):
@@ -108,9 +90,11 @@ class Converger:
     def preview(self, desired: DesiredState) -> RunReport:
         """What would happen; touches nothing."""
         look = self._look(desired)
+        if self._is_stale(look.plan):
+            return stale_report(look.plan)
         if look.observed.node.store is not StoreStatus.MISSING:
             self._watcher.planned(look.plan)
-        return self._report(desired, look, look.plan, dry_run=True)
+        return preview_report(look, self._conditions(desired, look))
 
     def run(self, desired: DesiredState) -> RunReport:
         """Converge; the caller holds the writer lock."""
@@ -119,45 +103,64 @@ class Converger:
         if look.observed.node.store is StoreStatus.MISSING:
             return self._report(desired, look, first)
         self._watcher.planned(first)
-        if self._orders.fingerprint is not None and self._orders.fingerprint != first.fingerprint:
-            return _stale(first)
+        if self._is_stale(first):
+            return stale_report(first)
         if first.is_empty and look.observed.node.store is StoreStatus.FRESH:
             return self._report(desired, look, first)
         self._open_store(look)
         self._accept(desired, look)
-        lane = self._node.backends.lane
         if self._whole:
-            lane.recover(look.observed.jobs)
-            lane.retry_now()
+            self._node.backends.lane.recover(look.observed.jobs)
         while True:
             started = self._now()
             refused = self._refused(look.plan)
             if refused is not None:
-                return _stale(first, refused)
+                return stale_report(first, refused)
             outcome = self._node.apply(desired, look)
             self._note(outcome, look)
-            if self._whole:
-                self._node.record(self._node.conditions(desired, look), look)
-            if lane.active() or not outcome.did_something:
-                woken = self._wait(self._now() - started)
-                if not woken and not outcome.did_something:
-                    break
+            self._record(desired, look)
+            if not self._wait(self._now() - started, news=outcome.did_something):
+                break
             before, look = look, self._look(desired)
+            if look.observed.node.store is StoreStatus.MISSING:
+                look = replace(look, plan=before.plan)  # an empty plan would look as if all of it were done
+                self._record(desired, look)
+                break
             self._tell_finished(before.plan, look)
             self._finish_directives(look)
         return self._report(desired, look, first)
+
+    def _report(self, desired: DesiredState, look: Look, first: Plan) -> RunReport:
+        crashes = self._node.backends.lane.crashes()
+        for crash in crashes:
+            self._watcher.note(f"this is a bug in a transfer thread; please report it with these lines:\n{crash}")
+        if look.plan.fuse is not None and first.fuse is None:
+            self._watcher.note(f"{look.plan.fuse.message}; --confirm-prune {look.plan.fuse.confirm} lets it happen")
+        ended = Ended(first, look, self._results, self._timed_out, crashes)
+        return run_report(ended, self._conditions(desired, look))
+
+    def _conditions(self, desired: DesiredState, look: Look) -> tuple[Condition, ...]:
+        """A part of a plan says nothing about the conditions of the rest."""
+        return self._node.conditions(desired, look, self._results) if self._whole else ()
+
+    def _record(self, desired: DesiredState, look: Look) -> None:
+        if self._whole:
+            self._node.record(self._conditions(desired, look), look)
+
+    def _is_stale(self, plan: Plan) -> bool:
+        return self._orders.fingerprint is not None and self._orders.fingerprint != plan.fingerprint
 
     def _note(self, outcome: Outcome, look: Look) -> None:
         self._jobs = tuple(look.observed.jobs.values())
         self._results.update((result.id, result) for result in outcome.results)
 
     def _tell_finished(self, before: Plan, look: Look) -> None:
-        """Jobs that an earlier plan held and this one does not are done: nothing else takes them away."""
+        """Jobs that an earlier plan held and this one does not have ended."""
         left = {action.id for action in look.plan.actions}
         for action in before.actions:
             if action.is_job and not action.blocked and action.id not in left:
-                self._results[action.id] = Result(action.id, ResultStatus.DONE)
-                self._watcher.acted(action, self._results[action.id])
+                result = self._results[action.id] = job_ended(action, look.observed, left)
+                self._watcher.acted(action, result)
 
     def _look(self, desired: DesiredState) -> Look:
         look = self._node.look(desired)
@@ -165,7 +168,9 @@ class Converger:
         approved = self._orders.approved
         if approved is not None:
             # Time-driven actions that became due since the plan was saved wait for the next plan.
-            late = {a.id for a in plan.actions if isinstance(a.operation, _TIME_DRIVEN) and a.id not in approved}
+            late = {
+                a.id for a in plan.actions if isinstance(a.operation, TIME_DRIVEN_OPERATIONS) and a.id not in approved
+            }
             plan = replace(plan, actions=tuple(a for a in plan.actions if a.id not in late))
         return replace(look, plan=plan)
 
@@ -186,18 +191,20 @@ class Converger:
 
     def _accept(self, desired: DesiredState, look: Look) -> None:
         revision = self._orders.accept
-        if revision is None or look.plan.fuse is not None:
-            return
+        if revision is None or look.plan.fuse is not None or look.observed.unreadable:
+            return  # while anything is unreadable nothing is removed, so the fuse has not judged these PATHS
         facts = look.snapshot.facts
         default = next((name for name, slot in desired.slots.items() if slot.default), "")
         wanted = {PATHS: json.dumps(revision.paths), REVISION: desired.revision, DEFAULT_SLOT: default}
         changes: tuple[Change, ...] = tuple(SetFact(k, v) for k, v in wanted.items() if facts.get(k, "") != v)
-        if changes:
+        if changes or not self._node.last_good.exists():
             self._node.last_good.write(revision)
             self._node.backends.registry.commit(ChangeSet(changes))
 
     def _finish_directives(self, look: Look) -> None:
         """An undelete is done once nothing it names lies in quarantine."""
+        if look.observed.unreadable:
+            return
         done = [
             DropDirective(d.kind, d.subject)
             for d in look.observed.directives
@@ -206,86 +213,32 @@ class Converger:
         if done:
             self._node.backends.registry.commit(ChangeSet(tuple(done)))
 
-    def _wait(self, pass_s: float) -> bool:
-        """Whether another look is worth while; False: nothing runs any more, or the time is over."""
+    def _wait(self, pass_s: float, *, news: bool) -> bool:
+        """Whether another look is worth while; False: nothing runs any more, or the time is over.
+
+        `news`: the last pass did something, so there may be more to do. Whether the lane is active
+        is asked before the trigger is used up: a job wakes the loop before it counts as ended.
+        """
         lane = self._node.backends.lane
         not_before = self._now() + pass_s * PASS_SHARE
-        woken = False
         while True:
-            if self._deadline is not None and self._now() >= self._deadline:
-                self._timed_out = True
-                return False
-            woken = self._trigger.wait(TICK_S) or woken
-            self._watcher.progress(lane.progress(), self._jobs)
             active = bool(lane.active())
-            if woken and (not active or self._now() >= not_before):
+            if news and not active:
                 return True
             if not active and not (self._orders.wait and lane.next_attempt_at() is not None):
                 return self._trigger.wait(0)
+            if self._deadline is not None and self._now() >= self._deadline:
+                self._timed_out = True
+                return False
+            if news and self._now() >= not_before:
+                return True
+            news = self._trigger.wait(TICK_S) or news
+            self._watcher.progress(lane.progress(), self._jobs)
 
     def _now(self) -> float:
         return self._node.backends.clock.monotonic()
-
-    def _report(self, desired: DesiredState, look: Look, first: Plan, *, dry_run: bool = False) -> RunReport:
-        left = {action.id: action for action in look.plan.actions}
-        results = () if dry_run else tuple(self._result(action, left, look.observed) for action in first.actions)
-        known = {action.id for action in first.actions}
-        later = [action for action in look.plan.actions if action.id not in known]
-        done = [r for i, r in self._results.items() if i not in known and i not in left and r.status is _DONE]
-        more = () if dry_run else (*done, *(self._result(action, left, look.observed) for action in later))
-        missing = look.observed.node.store is StoreStatus.MISSING
-        errors = (Diagnostic("StoreMissing", look.observed.node.store_problem, hint=_STORE_HINT),) if missing else ()
-        codes = [Exit.FAILED] if missing else []
-        codes += [Exit.BLOCKED] if look.plan.blocked else []
-        codes += [] if dry_run else self._exit_codes((*results, *more))
-        return RunReport(
-            worst(*codes),
-            first,
-            (*results, *more),
-            self._node.conditions(desired, look) if self._whole else (),
-            errors,
-            first.warnings,
-        )
-
-    def _result(self, action: Action, left: dict[str, Action], observed: ObservedState) -> Result:
-        """How an action of the first plan ended: no later plan holds it, or its job or last try says."""
-        if action.id not in left:
-            return Result(action.id, ResultStatus.DONE)
-        result = self._results.get(action.id, Result(action.id, ResultStatus.WAITING))
-        job = observed.jobs.get(Digest(action.name)) if action.is_job else None
-        if job is None or result.status is ResultStatus.BLOCKED:
-            return result
-        failed = job.state is JobState.ERROR or (job.state is JobState.WAITING and not job.server_asked)
-        status = ResultStatus.FAILED if failed and job.code is not None else ResultStatus.WAITING
-        return Result(action.id, status, job.code, job.message)
-
-    def _exit_codes(self, results: tuple[Result, ...]) -> list[Exit]:
-        found = {result.status for result in results}
-        codes = [Exit.NOT_CONVERGED] if self._timed_out else []
-        if ResultStatus.FAILED in found:
-            codes.append(Exit.FAILED)
-        elif ResultStatus.WAITING in found:
-            codes.append(Exit.NOT_CONVERGED)
-        return codes
-
-
-_DONE = ResultStatus.DONE
-_STORE_HINT = "mount the disk it lies on or pass the right --store-dir; nothing is fetched or deleted until then"
 
 
 def _in_quarantine(observed: ObservedState, digest: Digest) -> bool:
     blob = observed.blobs.get(digest)
     return blob is not None and blob.place is Place.QUARANTINE
-
-
-def _stale(plan: Plan, refused: Action | None = None) -> RunReport:
-    what = "the machine or the manifests changed since the plan was made"
-    if refused is not None:
-        what = f"{refused.id} is needed now and is not in the saved plan"
-    error = Diagnostic("StalePlan", f"the saved plan is stale: {what}", hint="make a new one with --out")
-    return RunReport(Exit.REFUSED, plan, errors=(error,))
-
-
-def failed(error: ReconcilerError, exit_code: Exit = Exit.FAILED) -> RunReport:
-    """The report of a run that could not begin."""
-    return RunReport(exit_code, errors=(Diagnostic(error.reason, error.message, hint=error.hint),))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.core.errors import StalledError
-from reconciler.durable import write_atomic
+from reconciler.durable import read_file, write_atomic
 from reconciler.manifest.tree import Layer, LockFile, ManifestFile
 
 FORMAT = 1
@@ -43,10 +43,14 @@ class LastGood:
                 hint="move the file aside and run a converge with the real manifests",
             ) from error
 
+    def exists(self) -> bool:
+        """Whether a revision was ever accepted."""
+        return self._path.exists()
+
     def write(self, revision: AcceptedRevision) -> None:
         """The revision is durable; a file that says the same already is left alone."""
         data = _encode(revision)
-        if not self._path.exists() or self._path.read_bytes() != data:
+        if read_file(self._path) != data:
             write_atomic(self._path, data, mode=0o600)  # a copy must not be readable for more than the manifests are
 
 
@@ -58,8 +62,8 @@ def _encode(revision: AcceptedRevision) -> bytes:
         "layers": [
             {
                 "name": layer.name,
-                "files": [[f.label, f.folder, f.root, f.text.decode()] for f in layer.files],
-                "locks": [[f.label, f.root, f.text.decode()] for f in layer.locks],
+                "files": [[f.label, f.folder, f.root, _text(f.text)] for f in layer.files],
+                "locks": [[f.label, f.root, _text(f.text)] for f in layer.locks],
             }
             for layer in revision.layers
         ],
@@ -76,6 +80,15 @@ def _decode(data: bytes) -> AcceptedRevision:
 
 
 def _layer(item: dict[str, list[list[str]]]) -> Layer:
-    files = tuple(ManifestFile(label, folder, root, text.encode()) for label, folder, root, text in item["files"])
-    locks = tuple(LockFile(label, text.encode(), root) for label, root, text in item["locks"])
+    files = tuple(ManifestFile(label, folder, root, _bytes(text)) for label, folder, root, text in item["files"])
+    locks = tuple(LockFile(label, _bytes(text), root) for label, root, text in item["locks"])
     return Layer(str(item["name"]), files, locks)
+
+
+def _text(data: bytes) -> str:
+    """Any bytes as text that JSON can hold: a manifest need be neither UTF-8 nor right."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

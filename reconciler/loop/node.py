@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.apply.backends import Backends
 from reconciler.apply.executor import Executor, Outcome
 from reconciler.core.change import Change, ChangeSet, DropConditions, PutCondition
-from reconciler.core.desired import DesiredState
+from reconciler.core.desired import DesiredState, WeightsSpec
+from reconciler.core.entry import entry_file, entry_spec
 from reconciler.core.event import EventDraft, Topic
 from reconciler.core.observed import ObservedState
 from reconciler.core.plan import Plan, PlanPolicy
+from reconciler.core.report import Result, ResultStatus
 from reconciler.core.status import Condition, ConditionType
 from reconciler.loop.last_good import LastGood
 from reconciler.observe import observe
@@ -54,13 +57,14 @@ class Node:
             max_permits=limits.effective_max, hard_cap=limits.hard_cap, per_host=limits.per_host
         )
         self.backends.lane.set_egress(desired.egress)
-        urls = {weights.ref: weights.files[0].sources[0].redacted for weights in desired.weights()}
+        urls = {weights.ref: _url(weights) for weights in desired.weights()}
         return self._executor.apply(look.plan, look.observed, urls)
 
-    def conditions(self, desired: DesiredState, look: Look) -> tuple[Condition, ...]:
-        """The conditions that hold at `look`."""
+    def conditions(self, desired: DesiredState, look: Look, results: Mapping[str, Result]) -> tuple[Condition, ...]:
+        """The conditions that hold at `look`; `results` are the last words on its actions, by id."""
         known = {(c.object, c.type.value): c for c in look.snapshot.conditions}
-        return derive_conditions(desired, look.observed, look.plan, known, look.at)
+        failures = {i: result for i, result in results.items() if result.status is ResultStatus.FAILED}
+        return derive_conditions(desired, look.observed, look.plan, known, look.at, failures)
 
     def record(self, conditions: tuple[Condition, ...], look: Look) -> None:
         """The registry holds exactly `conditions`; what did not change is not written."""
@@ -79,6 +83,12 @@ class Node:
             gone.setdefault(obj, []).append(kind)
         changes.extend(DropConditions(obj, tuple(kinds)) for obj, kinds in gone.items())
         self.backends.registry.commit(ChangeSet(tuple(changes), tuple(events)))
+
+
+def _url(weights: WeightsSpec) -> str:
+    """Where the file that the model record describes comes from first, redacted."""
+    path = entry_file(entry_spec(weights)).path
+    return next(file.sources[0].redacted for file in weights.files if file.path == path)
 
 
 def _changed(condition: Condition) -> EventDraft:

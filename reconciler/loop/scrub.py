@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from reconciler.core.change import AppendHistory, ChangeSet, UnverifyBlob
 from reconciler.core.digest import Digest
+from reconciler.core.errors import StoreMissingError, TransientError
 from reconciler.core.history import HistoryRow
-from reconciler.core.observed import BlobObserved, ObservedState, Place
+from reconciler.core.observed import BlobObserved, ObservedState, Place, StoreStatus
+from reconciler.loop.verdict import STORE_HINT
 from reconciler.ports import BlobStore, Clock, Registry
 
 
@@ -22,6 +24,8 @@ class VerifyReport:
     """Moved to `corrupt/`; the next converge fetches those that are wanted."""
     missing: tuple[Digest, ...]
     """Verified once, but no bytes are left."""
+    unreadable: tuple[str, ...] = ()
+    """Blobs the disk would not give, each with the reason: neither intact nor corrupt as far as is known."""
 
 
 def scrub(
@@ -35,9 +39,13 @@ def scrub(
     """Re-hash the owned blobs (`only` those, if given); the caller holds the writer lock.
 
     `told` hears (digest, bytes read so far) at least every MiB and may raise to stop.
+    Raises StoreMissingError when the store is not there.
     """
+    if observed.node.store is StoreStatus.MISSING:
+        raise StoreMissingError(observed.node.store_problem, hint=STORE_HINT)
     corrupt: list[Digest] = []
     missing: list[Digest] = []
+    unreadable: list[str] = []
     checked = 0
     for digest in sorted(observed.blobs):
         blob = observed.blobs[digest]
@@ -46,10 +54,15 @@ def scrub(
         checked += 1
         if blob.place is None:
             missing.append(digest)
-        elif not _is_intact(blob, blob.place, store, told):
-            corrupt.append(digest)
-            _set_aside(blob, blob.place, registry, store, clock)
-    return VerifyReport(checked, checked - len(corrupt) - len(missing), tuple(corrupt), tuple(missing))
+            continue
+        try:
+            if not _is_intact(blob, blob.place, store, told):
+                corrupt.append(digest)
+                _set_aside(blob, blob.place, registry, store, clock)
+        except TransientError as error:
+            unreadable.append(f"{digest}: {error}")
+    ok = checked - len(corrupt) - len(missing) - len(unreadable)
+    return VerifyReport(checked, ok, tuple(corrupt), tuple(missing), tuple(unreadable))
 
 
 def _is_intact(blob: BlobObserved, place: Place, store: BlobStore, told: Callable[[Digest, int], None]) -> bool:

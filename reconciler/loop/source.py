@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,8 @@ def _manifests(path: str) -> Iterator[tuple[str, str]]:
 
 def _read(path: str) -> bytes:
     """The file's bytes, but never more than one above the limit: the loader refuses it by its size then."""
+    if Path(path).exists() and not Path(path).is_file():
+        _unreadable(OSError(errno.EINVAL, "wanted a regular file, got something else", path))  # a pipe never ends
     try:
         with Path(path).open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
+
 from reconciler.core.digest import Digest, is_digest
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import StalledError
@@ -12,44 +15,53 @@ MIN_PREFIX = 8
 # As with git: eight hexadecimal digits are unique in any store that fits on a disk, and easy to copy.
 
 
-def pinned(subject: str, observed: ObservedState, at: Directive) -> Directive:
-    """The pin of what `subject` names; `at` carries who and when. Raises StalledError (`NoSuchObject`)."""
+def pinned(subject: str, observed: ObservedState, *, by: str, at: datetime) -> Directive:
+    """The pin of what `subject` names. Raises StalledError (`NoSuchObject`, `Ambiguous`)."""
     ref = _entry_ref(subject, observed)
     if ref is not None:
         digests = tuple(sorted(observed.entries[ref].entry.spec.digests))
-        return Directive(DirectiveKind.PIN, ref, digests, at.by, at.at)
+        return Directive(DirectiveKind.PIN, ref, digests, by, at)
     digest = _digest(subject, observed)
     if digest is None:
         raise _unknown(subject, "models, adapters and blobs", "reconcile get models")
-    return Directive(DirectiveKind.PIN, digest, (digest,), at.by, at.at)
+    return Directive(DirectiveKind.PIN, digest, (digest,), by, at)
 
 
 def unpinned(subject: str, observed: ObservedState) -> Directive:
-    """The pin that `subject` names. Raises StalledError (`NoSuchObject`)."""
-    wanted = {subject, f"models/{subject}", f"adapters/{subject}", subject.removeprefix("sha256:").lower()}
-    for directive in observed.directives:
-        if directive.kind is DirectiveKind.PIN and (directive.subject in wanted or _starts(directive.subject, subject)):
-            return directive
-    raise _unknown(subject, "pins", "reconcile get directives")
+    """The pin that `subject` names. Raises StalledError (`NoSuchObject`, `Ambiguous`)."""
+    pins = {pin.subject: pin for pin in observed.directives if pin.kind is DirectiveKind.PIN}
+    found = next((ref for ref in _refs(subject) if ref in pins), None)
+    found = found or _abbreviated(subject, (Digest(name) for name in pins if is_digest(name)))
+    if found is None:
+        raise _unknown(subject, "pins", "reconcile get directives")
+    return pins[found]
 
 
-def undeleted(subject: str, observed: ObservedState, history: tuple[HistoryRow, ...], at: Directive) -> Directive:
-    """The undelete of what `subject` named before it was quarantined. Raises StalledError (`NoSuchObject`)."""
+def undeleted(
+    subject: str, observed: ObservedState, history: tuple[HistoryRow, ...], *, by: str, at: datetime
+) -> Directive:
+    """The undelete of what `subject` named before it was quarantined.
+
+    Raises StalledError (`NoSuchObject`, `Ambiguous`).
+    """
     held = {d for d, blob in observed.blobs.items() if blob.place is Place.QUARANTINE and blob.row is not None}
     digest = _digest(subject, observed)
     if digest is not None and digest in held:
-        return Directive(DirectiveKind.UNDELETE, digest, (digest,), at.by, at.at)
-    refs = {subject, f"models/{subject}", f"adapters/{subject}"}
-    rows = [row for row in history if row.digest in held and not refs.isdisjoint(row.names)]
+        return Directive(DirectiveKind.UNDELETE, digest, (digest,), by, at)
+    refs = _refs(subject)
+    rows = [row for row in history if row.digest in held and not set(refs).isdisjoint(row.names)]
     if not rows:
         raise _unknown(subject, "quarantined blobs", "reconcile get history")
     digests = {row.digest for row in rows if row.digest is not None}
     ref = next(name for name in rows[0].names if name in refs)
-    return Directive(DirectiveKind.UNDELETE, ref, tuple(sorted(digests)), at.by, at.at)
+    return Directive(DirectiveKind.UNDELETE, ref, tuple(sorted(digests)), by, at)
 
 
 def chosen(subjects: tuple[str, ...], observed: ObservedState) -> frozenset[Digest] | None:
-    """The digests that `subjects` name; None for no subjects: all. Raises StalledError (`NoSuchObject`)."""
+    """The digests that `subjects` name; None for no subjects: all.
+
+    Raises StalledError (`NoSuchObject`, `Ambiguous`).
+    """
     if not subjects:
         return None
     found: set[Digest] = set()
@@ -66,20 +78,20 @@ def chosen(subjects: tuple[str, ...], observed: ObservedState) -> frozenset[Dige
 
 
 def _entry_ref(subject: str, observed: ObservedState) -> str | None:
-    for ref in (subject, f"models/{subject}", f"adapters/{subject}"):
-        if ref in observed.entries:
-            return ref
-    return None
+    return next((ref for ref in _refs(subject) if ref in observed.entries), None)
 
 
 def _digest(subject: str, observed: ObservedState) -> Digest | None:
     """The one owned digest that `subject` is or abbreviates. Raises StalledError (`Ambiguous`)."""
-    text = subject.removeprefix("sha256:").lower()
-    if is_digest(text):
-        digest = Digest(text)
-        blob = observed.blobs.get(digest)
-        return digest if blob is not None and blob.row is not None else None
-    found = [d for d, blob in observed.blobs.items() if blob.row is not None and _starts(d, text)]
+    return _abbreviated(subject, (d for d, blob in observed.blobs.items() if blob.row is not None))
+
+
+def _abbreviated(subject: str, digests: Iterable[Digest]) -> Digest | None:
+    """The one of `digests` that `subject` is or abbreviates. Raises StalledError (`Ambiguous`)."""
+    digits = _digits(subject)
+    if len(digits) < MIN_PREFIX:
+        return None
+    found = [digest for digest in digests if digest.startswith(digits)]
     if len(found) > 1:
         raise StalledError(
             f"{subject!r} abbreviates {len(found)} digests", reason="Ambiguous", hint="give more digits of it"
@@ -87,8 +99,13 @@ def _digest(subject: str, observed: ObservedState) -> Digest | None:
     return found[0] if found else None
 
 
-def _starts(digest: str, prefix: str) -> bool:
-    return len(prefix) >= MIN_PREFIX and digest.startswith(prefix.removeprefix("sha256:").lower())
+def _refs(subject: str) -> tuple[str, ...]:
+    """The references that a name may stand for, the most likely first."""
+    return (subject, f"models/{subject}", f"adapters/{subject}")
+
+
+def _digits(subject: str) -> str:
+    return subject.removeprefix("sha256:").lower()
 
 
 def _unknown(subject: str, among: str, command: str) -> StalledError:

@@ -32,7 +32,7 @@ from reconciler.manifest.policy import egress_policy, limits, prune_policy
 from reconciler.manifest.problems import Problems, in_order
 from reconciler.manifest.references import check_bases, slot_specs
 from reconciler.manifest.shapes import Found
-from reconciler.manifest.tree import Layer, Loaded
+from reconciler.manifest.tree import Layer, Loaded, ManifestFile
 from reconciler.manifest.weights import adapter_spec, model_spec, transfer_defaults
 
 
@@ -125,7 +125,7 @@ def _read_first(layer: Layer) -> _Read:
         pruning=prune_policy(manifest.value(PRUNING, NOTHING)),
         egress=egress_policy(manifest.value(EGRESS, NOTHING)),
         moves=read_moves(manifest.value(MOVED, ()), declared, hidden, problems),
-        provenance=Provenance(merged.documents),
+        provenance=Provenance(merged.documents, is_bare=merged.documents == 0),
     )
     warnings = () if problems else tuple(context.locks.unused())
     return _Read(desired, models, context, not problems, problems.report(), warnings)
@@ -194,11 +194,18 @@ def _adapters(declared: Mapping[str, Found], context: Context) -> dict[str, Adap
 
 
 def _revision(layers: tuple[Layer, ...]) -> Digest:
-    """A digest of all texts, whatever the files are called and however PATHS were written."""
+    """A digest of all texts and of the folders they lie in below their PATH: relative `file:` sources start there.
+
+    What the files are called and how PATHS were written makes no difference.
+    """
     return digest_of_json(
         [
-            [layer.name, *(sorted(digest_of(file.text) for file in files) for files in (layer.files, layer.locks))]
+            [layer.name, sorted(map(_place_and_text, layer.files)), sorted(digest_of(f.text) for f in layer.locks)]
             for layer in layers
             if layer.files or layer.locks  # an empty folder declares nothing, and neither does its absence
         ]
     )
+
+
+def _place_and_text(file: ManifestFile) -> tuple[str, Digest]:
+    return file.folder.removeprefix(file.root), digest_of(file.text)

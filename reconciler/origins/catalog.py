@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reconciler.core.source import HuggingFaceFile, LocalFile, WebFile
+from reconciler.core.egress import HostPort
+from reconciler.core.source import PUBLIC_HUB, HuggingFaceFile, LocalFile, WebFile
 from reconciler.net.request import OriginRequest
-from reconciler.origins.huggingface import PUBLIC_HUB, hub_request
+from reconciler.origins.huggingface import hub_request
 from reconciler.origins.local import adoptable_path
 from reconciler.origins.web import web_request
 
@@ -15,7 +16,8 @@ class SourceOrigins:
     """`transfer.attempt.Origins` for every kind of source; holds what the operator set about them.
 
     `hub_token` is asked at each request, so that a rotated token needs no restart. `file_roots` are
-    folders that `file:` sources may lie in besides their manifest's own.
+    folders that `file:` sources may lie in besides their manifest's own. `exempt` is the hub's
+    address where egress policy does not apply to it, because the operator set it.
     """
 
     def __init__(
@@ -23,10 +25,13 @@ class SourceOrigins:
         hub_url: str = PUBLIC_HUB,
         hub_token: Callable[[], str | None] = lambda: None,
         file_roots: tuple[str, ...] = (),
+        *,
+        exempt: HostPort | None = None,
     ) -> None:
         self._hub_url = hub_url
         self._hub_token = hub_token
         self._file_roots = file_roots
+        self._exempt = exempt
 
     def request(self, source: WebFile | HuggingFaceFile) -> OriginRequest:
         """The request that gives the source's bytes; raises what `hub_token` raises."""
@@ -34,7 +39,7 @@ class SourceOrigins:
             case WebFile():
                 return web_request(source)
             case HuggingFaceFile():
-                return hub_request(source, self._hub_url, self._hub_token())
+                return hub_request(source, self._hub_url, self._hub_token(), self._exempt)
 
     def local_path(self, source: LocalFile) -> str:
         """The real path to adopt; raises StalledError (reason `PathNotAllowed` or `SourceMissing`)."""

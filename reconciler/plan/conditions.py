@@ -8,9 +8,10 @@ from datetime import datetime
 
 from reconciler.core.action import Action
 from reconciler.core.desired import DesiredState
-from reconciler.core.job import Job, JobState
+from reconciler.core.job import Job, JobState, reason_of
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.plan import Plan
+from reconciler.core.report import Result
 from reconciler.core.status import Condition, ConditionType
 
 NODE = "node"
@@ -29,10 +30,12 @@ def derive_conditions(
     plan: Plan,
     known: Mapping[tuple[str, str], Condition],
     now: datetime,
+    failures: Mapping[str, Result],
 ) -> tuple[Condition, ...]:
     """Every condition that holds after `plan` was made from `observed`; `known` by (object, type).
 
-    `since` is kept from `known` while status and reason stay the same.
+    `since` is kept from `known` while status and reason stay the same. `failures` are the last words
+    on actions of the plan that were tried and failed, by id.
     """
     open_actions = _by_owner(plan.actions)
     jobs = {f"{digest}": job for digest, job in observed.jobs.items()}
@@ -47,7 +50,7 @@ def derive_conditions(
 
     add(NODE, _node(observed, plan))
     for ref in _declared(desired):
-        add(ref, _object(open_actions.get(ref, ()), jobs, observed))
+        add(ref, _object(open_actions.get(ref, ()), jobs, observed, failures))
     for ref in desired.superseded:
         add(ref, _superseded(ref))
     return tuple(found)
@@ -102,7 +105,9 @@ def _node(observed: ObservedState, plan: Plan) -> _Verdict:
     return _Verdict(((ConditionType.READY, False, "Progressing", message, plan.wake_at),))
 
 
-def _object(actions: list[Action] | tuple[()], jobs: Mapping[str, Job], observed: ObservedState) -> _Verdict:
+def _object(
+    actions: list[Action] | tuple[()], jobs: Mapping[str, Job], observed: ObservedState, failures: Mapping[str, Result]
+) -> _Verdict:
     if observed.node.store is StoreStatus.MISSING:
         return _not_ready("StoreMissing", observed.node.store_problem, stalled=True)
     if not actions:
@@ -116,17 +121,20 @@ def _object(actions: list[Action] | tuple[()], jobs: Mapping[str, Job], observed
             return _failed(job, stalled=True)
         if job is not None and job.state is JobState.WAITING:
             return _failed(job, stalled=False)
+    for action in actions:
+        failure = failures.get(action.id)
+        if failure is not None and not action.is_job:
+            return _not_ready(failure.reason or "Failed", failure.message, stalled=True)
     first = actions[0]
     return _not_ready("Progressing", f"{first.op}: {first.message}", stalled=False)
 
 
 def _failed(job: Job, *, stalled: bool) -> _Verdict:
-    reason = job.code.value if job.code is not None else "unknown"
-    camel = "".join(part.capitalize() for part in reason.split("-"))
-    base = _not_ready(camel, job.message, stalled=stalled, next_at=job.next_attempt_at)
+    reason = reason_of(job.code)
+    base = _not_ready(reason, job.message, stalled=stalled, next_at=job.next_attempt_at)
     if job.server_asked:
         return base
-    return _Verdict((*base.rows, (ConditionType.FETCH_FAILED, True, camel, job.message, job.next_attempt_at)))
+    return _Verdict((*base.rows, (ConditionType.FETCH_FAILED, True, reason, job.message, job.next_attempt_at)))
 
 
 def _not_ready(reason: str, message: str, *, stalled: bool, next_at: datetime | None = None) -> _Verdict:

@@ -20,8 +20,9 @@ from reconciler.core.action import (
 )
 from reconciler.core.errors import StalledError, UnsafePlanError
 from reconciler.core.event import JsonValue
+from reconciler.core.job import reason_of
 from reconciler.core.plan import PLAN_FORMAT_VERSION, Plan
-from reconciler.core.report import Diagnostic, Result, RunReport
+from reconciler.core.report import Diagnostic, Result, ResultStatus, RunReport
 from reconciler.core.status import Condition
 
 JsonObject = dict[str, JsonValue]
@@ -151,8 +152,28 @@ def report_document(report: RunReport) -> JsonObject:
         "exit_code": int(report.exit_code),
         "result": [result_document(result) for result in report.results],
         "conditions": [condition_document(condition) for condition in report.conditions],
-        "errors": error_documents(report.errors),
+        "errors": error_documents(problems(report)),
     }
+
+
+def problems(report: RunReport) -> tuple[Diagnostic, ...]:
+    """Everything that went wrong or is withheld, as diagnostics: what a machine reads instead of the plan's text."""
+    found = list(report.errors)
+    actions = {action.id: action for action in report.plan.actions} if report.plan else {}
+    fuse = report.plan.fuse if report.plan else None
+    found += [
+        Diagnostic(action.blocked.reason, f"{action.id}: {action.blocked.message}")
+        for action in actions.values()
+        if action.blocked is not None and (fuse is None or action.blocked.message != fuse.message)
+    ]
+    if fuse is not None:
+        hint = f"--confirm-prune {fuse.confirm} lets exactly these deletions happen"
+        found.append(Diagnostic("PruneBlocked", fuse.message, hint=hint))
+    for result in report.results:
+        if result.status is ResultStatus.FAILED:
+            reason = result.reason or reason_of(result.code)
+            found.append(Diagnostic(reason, f"{result.id}: {result.message}", hint=result.hint))
+    return tuple(found)
 
 
 def _no_plan() -> JsonObject:

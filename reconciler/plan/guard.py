@@ -96,7 +96,7 @@ def _trips(actions: tuple[Action, ...], desired: DesiredState, observed: Observe
 
 def _suspicious(desired: DesiredState, observed: ObservedState) -> tuple[str, str] | None:
     provenance = desired.provenance
-    if provenance.documents == 0:
+    if provenance.documents == 0 or provenance.is_bare:
         return "NoDocuments", "there are no manifest documents"
     if provenance.unready:
         return "SourceNotReady", f"the source {', '.join(provenance.unready)} could not be read"

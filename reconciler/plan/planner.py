@@ -8,21 +8,18 @@ from datetime import datetime
 
 from reconciler.core.action import (
     JOB_OPERATIONS,
+    TIME_DRIVEN_OPERATIONS,
     Action,
     AdoptHash,
     Block,
     Fetch,
-    ForgetBlob,
-    MarkUnreferenced,
-    Quarantine,
     Reclaim,
-    RemoveGeneration,
     RemovePart,
-    UnmarkUnreferenced,
     Verify,
 )
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest, digest_of_json
+from reconciler.core.entry import Entry
 from reconciler.core.job import JobKind, JobSpec
 from reconciler.core.observed import BlobObserved, ObservedState, StoreStatus
 from reconciler.core.plan import FetchSummary, Plan, PlanPolicy
@@ -34,16 +31,6 @@ from reconciler.plan.needs import Need, needs
 from reconciler.plan.presence import presence
 from reconciler.plan.reach import Releases, reach
 from reconciler.plan.retention import retention
-
-_COLLECTED = (
-    MarkUnreferenced,
-    UnmarkUnreferenced,
-    Quarantine,
-    Reclaim,
-    RemovePart,
-    ForgetBlob,
-    RemoveGeneration,
-)
 
 
 def make_plan(desired: DesiredState, observed: ObservedState, policy: PlanPolicy, now: datetime) -> Plan:
@@ -101,7 +88,7 @@ def pruning_only(plan: Plan) -> Plan:
     kept: list[Action] = []
     dropped: set[str] = set()
     for action in plan.actions:
-        if isinstance(action.operation, _COLLECTED) and dropped.isdisjoint(action.depends_on):
+        if isinstance(action.operation, TIME_DRIVEN_OPERATIONS) and dropped.isdisjoint(action.depends_on):
             kept.append(action)
         else:
             dropped.add(action.id)
@@ -168,7 +155,7 @@ def _fingerprint(
         "node": [node.store is StoreStatus.MISSING, observed.unreadable],
         "blobs": sorted(_blob_input(b) for b in observed.blobs.values() if _decides(b, needed)),
         "entries": sorted(
-            (ref, seen.entry.generation, seen.view, seen.generation_intact, seen.record_present)
+            (ref, seen.entry.generation, seen.view, seen.generation_intact, seen.record_present, _past(seen.entry))
             for ref, seen in observed.entries.items()
         ),
         "slots": sorted((name, seen.linked, *_slot_input(seen.record)) for name, seen in observed.slots.items()),
@@ -181,6 +168,10 @@ def _decides(blob: BlobObserved, needed: Mapping[Digest, Need]) -> bool:
     """Whether more follows from the blob than that its bytes are still to be fetched."""
     is_marked = blob.row is not None and blob.row.unreferenced_at is not None
     return blob.place is not None or is_marked or blob.digest not in needed
+
+
+def _past(entry: Entry) -> tuple[Digest, ...]:
+    return tuple(files.id for files in entry.previous)
 
 
 def _slot_input(record: SlotRecord) -> Iterator[tuple[str, Digest] | None]:

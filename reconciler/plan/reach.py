@@ -101,7 +101,10 @@ def _kept(wanted: Mapping[str, Wanted], renamed: Mapping[str, str], observed: Ob
 def _held(observed: ObservedState, releases: Releases) -> Iterable[tuple[str, str, FileSet]]:
     for ref, action_id in releases.entries.items():
         if ref in observed.entries:
-            yield ref, action_id, file_set(observed.entries[ref].entry.spec.files)
+            seen = observed.entries[ref]
+            yield ref, action_id, file_set(seen.entry.spec.files)
+            if seen.view not in (None, seen.entry.generation) and seen.view in observed.generations:
+                yield ref, action_id, observed.generations[seen.view]  # a flip was cut short: people still see these
     for name, action_id in releases.slots.items():
         if name in observed.slots:
             for target in observed.slots[name].record.targets():

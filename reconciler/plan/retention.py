@@ -40,17 +40,20 @@ class _Held:
 
 
 def retention(observed: ObservedState, reach: Reach, policy: PrunePolicy, now: datetime) -> Retention:
-    """The prune actions of this moment. Blobs without a registry row are foreign and never appear."""
+    """The prune actions of this moment. Blobs without a registry row are foreign and never appear.
+
+    While a record can't be read nothing is taken away; marks are still cleared.
+    """
+    actions = list(_unmarks(observed, reach))
     if observed.unreadable:
-        return Retention((), None)
-    actions: list[Action] = []
+        return Retention(tuple(actions), None)
     wake: list[datetime] = []
     for digest in sorted(observed.blobs):
         blob = observed.blobs[digest]
         if blob.row is None:
             continue
         if digest in reach.digests:
-            actions.extend(_alive(blob, blob.row))
+            actions.extend(_finished(blob, blob.row))
             continue
         held = _Held(reach.digest_waits.get(digest, ()), reach.named_by.get(digest, ()))
         due = _dead(blob, blob.row, policy, now, held)
@@ -76,9 +79,14 @@ def _phase(action: Action) -> int:
             return 0
 
 
-def _alive(blob: BlobObserved, row: BlobRow) -> Iterator[Action]:
-    if row.unreferenced_at is not None and blob.place is not Place.QUARANTINE:
-        yield steps.unmark(blob.digest)
+def _unmarks(observed: ObservedState, reach: Reach) -> Iterator[Action]:
+    for digest in sorted(reach.digests & observed.blobs.keys()):
+        blob = observed.blobs[digest]
+        if blob.row is not None and blob.row.unreferenced_at is not None and blob.place is not Place.QUARANTINE:
+            yield steps.unmark(digest)
+
+
+def _finished(blob: BlobObserved, row: BlobRow) -> Iterator[Action]:
     if blob.part_bytes is not None and blob.place is Place.BY_HASH and row.verified_at is not None:
         yield steps.remove_part(
             blob.digest, blob.part_bytes, reason="Complete", message="the finished blob makes it useless"

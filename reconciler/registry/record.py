@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from reconciler.core.desired import Role
 from reconciler.core.digest import Digest
-from reconciler.core.entry import Entry, EntryFile, EntrySpec
+from reconciler.core.entry import Entry, entry_file
 from reconciler.core.errors import StalledError
 
 _Sha256 = Annotated[str, Field(pattern="^[a-fA-F0-9]{64}$")]
@@ -103,15 +103,6 @@ def render_record(
     except ValidationError as error:
         raise StalledError(f"the model record of {spec.ref} is not valid: {error}", reason="RecordInvalid") from error
     return record.model_dump_json(indent=2).encode() + b"\n"
-
-
-def entry_file(spec: EntrySpec) -> EntryFile:
-    """The file that a runtime is given: the first model, else the first shard, else the first of all."""
-    for role in (Role.MODEL, Role.SHARD):
-        for file in spec.files:
-            if file.role is role:
-                return file
-    return spec.files[0]
 
 
 def record_schema_text() -> str:

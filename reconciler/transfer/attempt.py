@@ -36,11 +36,7 @@ class Fetched:
     """The digest's bytes lie in the store, verified and under their final name."""
 
     size_bytes: int
-    bytes_in: int
-    """Body bytes that arrived over the network."""
-    resumed_from: int
-    """The length of the partial download it went on from; 0 for a fresh one."""
-    link: FileIdentity | None
+    link: FileIdentity | None = None
     """Set when the blob is a hard link to somebody else's file."""
 
 
@@ -76,7 +72,7 @@ class Origins(Protocol):
     """Turns a source into what can be asked for."""
 
     def request(self, source: WebFile | HuggingFaceFile) -> OriginRequest:
-        """The request that gives the source's bytes."""
+        """The request that gives the source's bytes; raises StalledError (reason `SecretUnreadable`)."""
         ...
 
     def local_path(self, source: LocalFile) -> str:
@@ -128,14 +124,11 @@ class Attempts:
         if isinstance(source, LocalFile):
             return self._adopt(spec, source, token, report)
         call = Call(egress, token, spec.transfer.idle_timeout_s, PURPOSE, corr_id, report.ledger)
-        order = _Order(spec, source, self._origins.request(source), call, token, report)
+        order = _Order(spec, source, self._request(source), call, token, report)
         with self._store.open_part(spec.digest) as part:
             exchange = _Exchange(order, part, self._session, self._clock, self._sleep)
             try:
                 return exchange.run()
-            except FetchError as error:
-                error.bytes_in = exchange.bytes_in
-                raise
             finally:
                 if not exchange.complete and part.size_bytes == 0:
                     part.discard()  # it would be listed as a partial download, but holds nothing
@@ -143,6 +136,12 @@ class Attempts:
     def close(self) -> None:
         """The session's connections are closed."""
         self._session.close()
+
+    def _request(self, source: WebFile | HuggingFaceFile) -> OriginRequest:
+        try:
+            return self._origins.request(source)
+        except StalledError as error:
+            raise FetchError(Code.UNAUTHORIZED, error.message, hint=error.hint) from error
 
     def _adopt(self, spec: JobSpec, source: LocalFile, token: CancelToken, report: Report) -> Fetched:
         try:
@@ -162,7 +161,7 @@ class Attempts:
         stat = self._store.adopt_file(spec.digest, path, hardlink=hardlink, check=check)
         meter.settled(stat.size_bytes, stat.size_bytes)
         link = FileIdentity(stat.dev, stat.inode, stat.size_bytes, stat.mtime_ns) if hardlink else None
-        return Fetched(stat.size_bytes, 0, 0, link)
+        return Fetched(stat.size_bytes, link)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +191,6 @@ class _Exchange:
         self._tries = Tries(order.spec.transfer.retries, self._pause)
         self._size_known = order.spec.size_bytes is not None
         self._high_water_bytes = part.size_bytes
-        self.bytes_in = 0
 
     @property
     def complete(self) -> bool:
@@ -208,7 +206,7 @@ class _Exchange:
             # Before the request: an origin does not wait for minutes while a long prefix is hashed.
             self._sink.load(order.token.check)
         self._tries.run(self._try)
-        return Fetched(download.received_bytes, self.bytes_in, download.kept_bytes, None)
+        return Fetched(download.received_bytes)
 
     def _try(self) -> None:
         while not self.complete:
@@ -270,7 +268,6 @@ class _Exchange:
             self._size_known = True
 
     def _count(self, offset_bytes: int, bytes_in: int) -> None:
-        self.bytes_in += bytes_in
         reached_bytes = offset_bytes + bytes_in
         if reached_bytes >= self._high_water_bytes + FRUITFUL_BYTES:
             self._tries.advanced()

@@ -108,19 +108,11 @@ class Docket:
         if changes:
             self._clerk.tell(changes, (), _ignored)
 
-    def retry(self, *, errors: bool) -> None:
-        """Every job that waits for nobody but ourselves is queued; with `errors`, failed ones too."""
-        for record in tuple(self.records.values()):
-            job = record.job
-            ours = job.state is JobState.WAITING and not job.server_asked
-            if record.phase is Phase.RESTING and (ours or (errors and job.state is JobState.ERROR)):
-                self._requeue(record, fresh=not ours)
-
     def begin(self, digest: Digest, dispatcher: Dispatcher) -> Run:
         """The job that was just given a permit runs."""
         record = self.records[digest]
         order = Order(record.spec, record.seen, record.job.corr_id, record.next_source, record.failures)
-        run = Run(order, dispatcher, self._clock.monotonic())
+        run = Run(order, dispatcher)
         record.phase, record.run = Phase.RUNNING, run
         self.running[digest] = record
         return run

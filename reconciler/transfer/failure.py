@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from reconciler.core.job import Code
-
-Decision = Literal["allow", "deny"]
 
 
 class FetchError(Exception):
@@ -23,7 +19,6 @@ class FetchError(Exception):
         transient: bool = False,
         retry_after_s: float | None = None,
         hint: str | None = None,
-        bytes_in: int = 0,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -32,10 +27,3 @@ class FetchError(Exception):
         self.retry_after_s = retry_after_s
         """What the origin asked for, in seconds; None if it asked for nothing."""
         self.hint = hint
-        self.bytes_in = bytes_in
-        """Body bytes that arrived over the network during the whole fetch."""
-
-    @property
-    def decision(self) -> Decision:
-        """`deny` when egress policy refused, else `allow`."""
-        return "deny" if self.code is Code.EGRESS_DENIED else "allow"

@@ -57,7 +57,7 @@ class ThreadLane:
         reserve_bytes: int,
         new_id: Callable[[], str],
         *,
-        hub_host: str = "huggingface.co",
+        hub_host: str,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._registry = registry
@@ -104,7 +104,7 @@ class ThreadLane:
             self._docket.enroll(self._newcomers(wanted, absent, seen))
             told = self._clerk.told
         for token in tokens:
-            token.cancel("cancel")
+            token.cancel()
         self._await_recorded(told)
 
     def set_limits(self, *, max_permits: int, hard_cap: int, per_host: int) -> None:
@@ -117,12 +117,6 @@ class ThreadLane:
         """The policy that every request from now on is held to."""
         self._egress = egress
 
-    def retry_now(self, *, errors: bool = False) -> None:
-        """Jobs in our own back-off are queued; with `errors`, failed ones too. What a server asked for is kept."""
-        with self._lock:
-            self._docket.retry(errors=errors)
-            self._clerk.wait_for(self._clerk.told)
-
     def stop(self, timeout_s: float) -> bool:
         """All jobs are told to stop and keep their partials; whether they stood still within the time.
 
@@ -133,7 +127,7 @@ class ThreadLane:
             self._docket.stopping = True
             tokens = [record.run.token for record in self._docket.running.values() if record.run]
         for token in tokens:
-            token.cancel("stop")
+            token.cancel()
         with self._lock:
             stood = self._lock.wait_for(lambda: not self._workers and self._clerk.idle, timeout_s)
             self._clerk.close()
@@ -149,10 +143,7 @@ class ThreadLane:
         with self._lock:
             records = sorted(self._docket.running.values(), key=lambda record: record.order)
             runs = [record.run for record in records if record.run]
-        return tuple(
-            Progress(run.spec, run.state.value, run.done_bytes, run.total_bytes, run.started_s, run.source)
-            for run in runs
-        )
+        return tuple(Progress(run.spec, run.state.value, run.done_bytes, run.total_bytes, run.source) for run in runs)
 
     def active(self) -> frozenset[Digest]:
         """Digests of jobs that run or will start without any outside help; waiting ones are not.
@@ -176,7 +167,7 @@ class ThreadLane:
         return min((at for at in waits if at is not None), default=None)
 
     def crashes(self) -> tuple[str, ...]:
-        """Tracebacks of jobs that ended by a bug of ours."""
+        """Tracebacks of bugs in workers, oldest first; each has ended its job with an error."""
         with self._lock:
             return tuple(self._crashes)
 

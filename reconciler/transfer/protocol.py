@@ -201,8 +201,6 @@ class Download:
         self._asked = Ask(0, None)
         self.received_bytes = held.size_bytes
         """The part's length."""
-        self.kept_bytes = held.size_bytes
-        """How many of an earlier fetch's bytes are part of this one."""
         self.validator = held.validator
         self.total_bytes = declared_bytes if declared_bytes is not None else held.total_bytes
         self.phase = Phase.CHECKING if self.total_bytes == held.size_bytes else Phase.READY
@@ -281,7 +279,7 @@ class Download:
         return Verdict(sign, row.phase, row.steps, code or row.code, why)
 
     def _forget(self) -> None:
-        self.received_bytes = self.kept_bytes = 0
+        self.received_bytes = 0
         self._spliced = False
         self.validator = None
         self.total_bytes = self._declared_bytes

@@ -93,14 +93,13 @@ class Order:
 class Run:
     """A job that holds a permit: its token, its figures, and what it heard that is not yet journaled."""
 
-    def __init__(self, order: Order, dispatcher: Dispatcher, started_s: float) -> None:
+    def __init__(self, order: Order, dispatcher: Dispatcher) -> None:
         spec = order.spec
         self.spec = spec
         self.seen = order.seen
         self.corr_id = order.corr_id
         self.next_source = order.next_source
         self.failures = order.failures
-        self.started_s = started_s
         self.token = CancelToken()
         self.state = JobState.DOWNLOADING if spec.kind is JobKind.FETCH else JobState.VERIFYING
         self.source = ""

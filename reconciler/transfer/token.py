@@ -7,11 +7,7 @@ from collections.abc import Callable
 
 
 class Canceled(Exception):  # noqa: N818 — a decision that reaches the job, not an error
-    """The token was cancelled; `reason` is the word the canceller gave."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """The token was cancelled."""
 
 
 class CancelToken:
@@ -19,33 +15,21 @@ class CancelToken:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._reason: str | None = None
+        self._canceled = False
         self._callbacks: list[Callable[[], None]] = []
 
-    @property
-    def canceled(self) -> bool:
-        """Whether `cancel` was called."""
-        return self._reason is not None
-
-    @property
-    def reason(self) -> str | None:
-        """The first canceller's word (`stop`, `pause`, `cancel`…); None while the job may go on."""
-        return self._reason
-
-    def cancel(self, reason: str) -> None:
-        """The job stops at its next check; a later reason does not replace the first one."""
+    def cancel(self) -> None:
+        """The job stops at its next check."""
         with self._lock:
-            if self._reason is not None:
-                return
-            self._reason = reason
+            self._canceled = True
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
 
     def check(self) -> None:
         """Return while the job may go on; raises Canceled."""
-        if self._reason is not None:
-            raise Canceled(self._reason)
+        if self._canceled:
+            raise Canceled
 
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
         """`callback` runs once, in the canceller's thread, or at once if already cancelled.
@@ -53,7 +37,7 @@ class CancelToken:
         Returns what withdraws it. The callback must be short and must not raise.
         """
         with self._lock:
-            if self._reason is None:
+            if not self._canceled:
                 self._callbacks.append(callback)
                 return lambda: self._withdraw(callback)
         callback()

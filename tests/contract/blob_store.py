@@ -171,7 +171,6 @@ class BlobStoreContract:
             part.write(DATA[:1000])
             part.write(memoryview(DATA)[1000:])
             assert part.size_bytes == len(DATA)
-            part.sync()
             stat = part.publish()
 
         scan = store.scan()

@@ -91,6 +91,7 @@ class LaneContract:
         assert harness.store.places[Place.BY_HASH][DIGEST].data == DATA
         assert harness.wakes == 1
         assert harness.lane.progress() == ()
+        assert harness.lane.crashes() == ()
 
     def test_every_job_tells_when_it_was_queued_and_how_it_ended(self, harness: LaneHarness) -> None:
         harness.serve(DATA)
@@ -105,7 +106,6 @@ class LaneContract:
         job = self.ran(harness, fetch(DATA))
         assert job is not None
         assert (job.state, job.code) == (JobState.ERROR, Code.NOT_FOUND)
-        harness.lane.retry_now()
         assert self.ran(harness, fetch(DATA)) == job
         assert self.ran(harness, fetch(DATA, "https://two.example/x")) is None
         assert self.verified(harness)
@@ -118,19 +118,19 @@ class LaneContract:
         assert job is not None
         assert (job.state, job.server_asked, job.next_attempt_at) == (JobState.WAITING, True, due)
         assert harness.lane.next_attempt_at() == due
-        harness.lane.retry_now()
         assert self.ran(harness, fetch(DATA)) == job
         harness.clock.advance(3601)
         assert self.ran(harness, fetch(DATA)) is None
         assert harness.lane.next_attempt_at() is None
 
-    def test_our_own_back_off_ends_when_told_to_try_now(self, harness: LaneHarness) -> None:
+    def test_our_own_back_off_ends_after_its_time(self, harness: LaneHarness) -> None:
         harness.serve(DATA)
         harness.fail(DATA, OUTAGE)
         job = self.ran(harness, fetch(DATA))
         assert job is not None
         assert (job.state, job.server_asked) == (JobState.WAITING, False)
-        harness.lane.retry_now()
+        assert self.ran(harness, fetch(DATA)) == job
+        harness.clock.advance(31)
         assert self.ran(harness, fetch(DATA)) is None
 
     def test_the_row_of_an_unwanted_job_goes(self, harness: LaneHarness) -> None:

@@ -41,7 +41,14 @@ class ThreadHarness:
 
     def restart(self) -> None:
         self.lane = ThreadLane(
-            self.registry, self.store, self.clock, lambda: self, self._wake, 0, lambda: f"corr-{next(self._ids)}"
+            self.registry,
+            self.store,
+            self.clock,
+            lambda: self,
+            self._wake,
+            0,
+            lambda: f"corr-{next(self._ids)}",
+            hub_host="hub.example",
         )
 
     def _wake(self) -> None:
@@ -73,7 +80,7 @@ class ThreadHarness:
             raise self._failures.pop(spec.digest)
         with self.store.open_part(spec.digest) as part:
             part.write(self._contents[spec.digest])
-            return Fetched(part.publish().size_bytes, 0, 0, None)
+            return Fetched(part.publish().size_bytes)
 
     def close(self) -> None:
         """`transfer.running.Fetching`; there is nothing to close."""

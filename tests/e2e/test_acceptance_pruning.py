@@ -160,6 +160,33 @@ def test_renaming_every_model_fetches_and_deletes_nothing(machine: Machine, orig
     assert origin.requests == []
 
 
+# ---- what is kept -------------------------------------------------------------------------------
+
+
+def test_what_a_slot_would_roll_back_to_is_kept_until_the_slot_goes(machine: Machine, origin: OriginSimulator) -> None:
+    converged(machine, origin, FEW, slots={"chat": {"model": "m0"}}, pruning=AT_ONCE)
+    fewer = {name: FEW[name] for name in ("m1", "m2")}
+    declare(machine, origin, fewer, slots={"chat": {"model": "m1"}}, pruning=AT_ONCE)
+    assert machine.converge().exit_code == 0
+    assert (machine.state / "slots" / "chat").resolve() == machine.view("m1").resolve()
+    assert not machine.view("m0").exists()
+    assert machine.blob(FEW["m0"]).read_bytes() == FEW["m0"]
+    assert machine.converge().ops == []
+    declare(machine, origin, fewer, pruning=AT_ONCE)
+    gone = machine.converge()
+    assert (gone.exit_code, "RemoveSlot" in gone.ops) == (0, True)
+    assert machine.blob(FEW["m0"], "quarantine").exists()
+    assert not (machine.state / "slots" / "chat").is_symlink()
+
+
+def test_as_many_previous_versions_are_kept_as_asked_for(machine: Machine, origin: OriginSimulator) -> None:
+    versions = [f"version {n}".encode() for n in range(3)]
+    for data in versions:
+        converged(machine, origin, {"m": data}, pruning={**AT_ONCE, "keep": 1})
+    places = [[place for place in ("by-hash", "quarantine") if machine.blob(data, place).exists()] for data in versions]
+    assert places == [["quarantine"], ["by-hash"], ["by-hash"]]
+
+
 # ---- quarantine and back ------------------------------------------------------------------------
 
 
@@ -199,12 +226,12 @@ def test_a_model_removed_by_mistake_is_undeleted_and_stays_pinned(machine: Machi
     assert undeleted.exit_code == 0, undeleted
     assert machine.blob(FEW["m1"]).read_bytes() == FEW["m1"]
     assert machine.blob(FEW["m2"], "quarantine").exists()
-    assert [(d["kind"], d["subject"]) for d in machine.listed("directives")] == [("pin", sha256(FEW["m1"]))]
+    assert [(d["kind"], d["subject"]) for d in machine.listed("directives")] == [("pin", "models/m1")]
     for _ in range(2):
         assert machine.converge().exit_code == 0
         assert machine.blob(FEW["m1"]).exists()
     assert machine.run("undelete", "m2", "-o", "json").exit_code == 0
-    assert machine.run("pin", "--remove", sha256(FEW["m2"])).exit_code == 0
+    assert machine.run("pin", "--remove", "m2").exit_code == 0
     assert machine.run("gc").exit_code == 0
     assert machine.blob(FEW["m1"]).exists()
     assert machine.blob(FEW["m2"], "quarantine").exists()

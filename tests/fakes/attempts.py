@@ -83,7 +83,7 @@ class FakeOrigins:
             part.truncate()
             part.write(data)
             stat = part.publish()
-        return Fetched(stat.size_bytes, len(data), 0, None)
+        return Fetched(stat.size_bytes)
 
     def attempts(self) -> FakeAttempts:
         """One worker's attempts."""

@@ -78,9 +78,6 @@ class MemoryPart:
     def discard(self) -> None:
         self._store.remove_part(self._digest)
 
-    def sync(self) -> None:
-        pass
-
 
 class MemoryBlobStore:
     """`ports.BlobStore` in memory, with a disk as large as a test likes."""

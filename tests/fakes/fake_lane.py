@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -25,7 +25,7 @@ from reconciler.core.history import HistoryRow
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
 from reconciler.core.observed import FileIdentity, Place
 from reconciler.core.source import LocalFile
-from reconciler.ports import BlobStat, BlobStore, Clock, Progress, Registry, Wake
+from reconciler.ports import BlobStat, BlobStore, Clock, Progress, Registry
 from reconciler.transfer.failure import FetchError
 
 BACK_OFF_S = 30.0
@@ -39,12 +39,16 @@ class FakeLane:
     `ensure` is called again.
     """
 
-    def __init__(self, registry: Registry, store: BlobStore, clock: Clock, wake: Wake = lambda: None) -> None:
+    def __init__(
+        self, registry: Registry, store: BlobStore, clock: Clock, wake: Callable[[], None] = lambda: None
+    ) -> None:
         self.contents: dict[Digest, bytes] = {}
         self.failures_to_come: dict[Digest, FetchError] = {}
         self.held: set[Digest] = set()
         self.asked: list[Digest] = []
         """Every fetch that was tried, in order."""
+        self.tracebacks: list[str] = []
+        """What a test has `crashes` say."""
         self._registry = registry
         self._store = store
         self._clock = clock
@@ -75,11 +79,6 @@ class FakeLane:
     def set_egress(self, egress: EgressPolicy) -> None:
         pass
 
-    def retry_now(self) -> None:
-        for spec, job in tuple(self._jobs.values()):
-            if job.state is JobState.WAITING and not job.server_asked:
-                self._start(spec)
-
     def failures(self) -> Mapping[Digest, Job]:
         bad = (JobState.WAITING, JobState.ERROR)
         return {digest: job for digest, (_, job) in self._jobs.items() if job.state in bad}
@@ -90,13 +89,16 @@ class FakeLane:
 
     def progress(self) -> tuple[Progress, ...]:
         return tuple(
-            Progress(spec, job.state.value, 0, spec.size_bytes, self._clock.monotonic(), "")
+            Progress(spec, job.state.value, 0, spec.size_bytes, "")
             for spec, job in self._jobs.values()
             if spec.digest in self.held
         )
 
     def active(self) -> frozenset[Digest]:
         return frozenset(digest for digest, (_, job) in self._jobs.items() if job.state is JobState.QUEUED)
+
+    def crashes(self) -> tuple[str, ...]:
+        return tuple(self.tracebacks)
 
     def stop(self, timeout_s: float) -> bool:
         del timeout_s

@@ -70,6 +70,8 @@ def check_plan(made: Plan, case: Case) -> None:
     for place, action in enumerate(made.actions):
         assert set(action.depends_on) <= set(ids[:place]), f"{action.id} needs something that comes later"
     assert len({job.digest for job in made.jobs}) == len(made.jobs)
+    startable = {a.name for a in made.actions if a.is_job and not a.blocked and not a.depends_on}
+    assert {job.digest for job in made.jobs} == startable
     blobs = case.world.observed.blobs
     for action in made.actions:
         if action.kind == "blob" and action.op not in ("Fetch", "AdoptHash"):
@@ -93,6 +95,7 @@ def check_step(seen: ObservedState, action: Action, wanted: DesiredState) -> Non
             assert generation not in {held.entry.generation for held in seen.entries.values()}
             assert generation not in {t.files.id for s in seen.slots.values() for t in s.record.targets()}
         case RemoveEntry(ref=ref):
+            assert ref not in {d.subject for d in seen.directives if d.kind is DirectiveKind.PIN}
             assert ref not in {f"models/{s.record.current.model}" for s in seen.slots.values() if s.record.current}
         case WriteEntry(spec=spec):
             for digest in spec.digests:
@@ -181,7 +184,7 @@ def check_converged(case: Case) -> None:
     if not seen.unreadable:
         assert set(seen.slots) == set(case.desired.slots)
     for blob in seen.blobs.values():
-        assert blob.place is Place.QUARANTINE or blob.row is None or blob.row.quarantined_at is None
+        assert blob.place is not Place.BY_HASH or blob.row is None or blob.row.quarantined_at is None
 
 
 def waits(action: Action, made: Plan) -> bool:

@@ -162,7 +162,7 @@ class Honest:
         if self.tells_length:
             headers["content-length"] = str(len(body))
         sent = body if line.cut_at is None else body[: line.cut_at]
-        cancel = (lambda: self.token.cancel("stop")) if line.cancel else (lambda: None)
+        cancel = self.token.cancel if line.cancel else (lambda: None)
         chunks = list(split(sent, line.splits))
         return Answered(status, headers, chunks, cut=line.cut_at is not None, at_chunk=self._checked(cancel))
 

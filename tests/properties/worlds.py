@@ -317,7 +317,7 @@ EVENTS: list[Event] = [
     _decide,
     _unpin,
     *[_tamper] * 4,
-    _disturb,
+    *[_disturb] * 3,
     *[_lose_bytes_and_reslot] * 2,
     _lose_registry,
     _unreadable,

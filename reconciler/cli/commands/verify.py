@@ -35,6 +35,7 @@ def verify(*subjects: str, output: OutputOption = None, places: Places = NOWHERE
             "ok": report.ok,
             "corrupt": list(report.corrupt),
             "missing": list(report.missing),
+            "unreadable": list(report.unreadable),
             "errors": error_documents(errors),
         },
         [_summary(report)],
@@ -47,6 +48,7 @@ def _summary(report: VerifyReport) -> str:
     return (
         f"Verified {count(report.checked, 'blob')}: {report.ok} intact, "
         f"{len(report.corrupt)} corrupt, {len(report.missing)} missing"
+        + (f", {len(report.unreadable)} unreadable" if report.unreadable else "")
     )
 
 
@@ -56,6 +58,9 @@ def _errors(report: VerifyReport) -> list[Diagnostic]:
         Diagnostic("Corrupt", f"blob {digest}: its bytes have another SHA-256; they were moved aside", hint=hint)
         for digest in report.corrupt
     ]
-    return corrupt + [
-        Diagnostic("Missing", f"blob {digest}: no bytes in the store", hint=hint) for digest in report.missing
-    ]
+    unreadable = [Diagnostic("StorageOperationFailed", f"blob {what}") for what in report.unreadable]
+    return (
+        corrupt
+        + unreadable
+        + [Diagnostic("Missing", f"blob {digest}: no bytes in the store", hint=hint) for digest in report.missing]
+    )

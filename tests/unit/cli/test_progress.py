@@ -31,7 +31,7 @@ def running(
     done_bytes: int, total_bytes: int | None = 1000, *, state: str = "downloading", digest: Digest = MINILM
 ) -> Progress:
     spec = JobSpec(JobKind.FETCH, digest, ("models/all-minilm-l6-v2",), total_bytes)
-    return Progress(spec, state, done_bytes, total_bytes, 0.0, "https://hub.example/model.safetensors")
+    return Progress(spec, state, done_bytes, total_bytes, "https://hub.example/model.safetensors")
 
 
 def test_no_rate_and_no_time_left_before_three_seconds_of_data() -> None:

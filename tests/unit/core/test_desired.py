@@ -22,7 +22,7 @@ def test_nothing_is_declared_and_nothing_is_there_until_somebody_says_so() -> No
     assert DesiredState().weights() == ()
     seen = ObservedState(NodeFacts(StoreStatus.FRESH))
     assert not any([seen.blobs, seen.entries, seen.slots, seen.generations, seen.jobs])
-    assert DesiredState().models == DesiredState().adapters == DesiredState().slots == {}
+    assert not any([DesiredState().models, DesiredState().adapters, DesiredState().slots])
 
 
 def test_weights_are_models_and_then_adapters_by_name() -> None:

@@ -75,8 +75,8 @@ class Machine:
     def run(self, desired: DesiredState, orders: Orders | None = None) -> RunReport:
         return self._converger(orders).run(desired)
 
-    def preview(self, desired: DesiredState) -> RunReport:
-        return self._converger(None).preview(desired)
+    def preview(self, desired: DesiredState, orders: Orders | None = None) -> RunReport:
+        return self._converger(orders).preview(desired)
 
     def _converger(self, orders: Orders | None) -> Converger:
         contents = self.lane.contents

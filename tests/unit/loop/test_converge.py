@@ -9,14 +9,19 @@ import pytest
 
 from reconciler.core.change import ChangeSet, PutDirective
 from reconciler.core.desired import PrunePolicy
+from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
-from reconciler.core.job import Code
+from reconciler.core.errors import StalledError
+from reconciler.core.job import Code, Job
+from reconciler.core.observed import Place
 from reconciler.core.report import Exit, ResultStatus
 from reconciler.loop.converge import Orders
 from reconciler.loop.last_good import AcceptedRevision
+from reconciler.ports import Progress
 from reconciler.transfer.failure import FetchError
 from tests.builders import NOW, PATHS, desired, digest, file, model, slot
-from tests.unit.loop.machine import Machine
+from tests.fakes.views import MemoryViews
+from tests.unit.loop.machine import Heard, Machine
 
 ACCEPT = AcceptedRevision((), PATHS, withdrawn=False)
 
@@ -165,3 +170,74 @@ def test_finished_jobs_are_told(machine: Machine) -> None:
     told = [(action.op, result.status) for action, result in machine.heard.acted_on]
     assert ("Fetch", ResultStatus.DONE) in told
     assert ("WriteEntry", ResultStatus.DONE) in told
+
+
+def test_a_store_that_vanishes_during_the_run_leaves_nothing_done(machine: Machine) -> None:
+    machine.lane.held.add(digest("a"))
+
+    class Unmounting(Heard):
+        def progress(self, running: tuple[Progress, ...], jobs: tuple[Job, ...]) -> None:
+            machine.store.mounted = False
+            machine.trigger()
+
+    machine.heard = Unmounting()
+    report = machine.run(desired(model("a", file("a", size=None))))
+    assert report.exit_code is Exit.FAILED
+    assert [error.reason for error in report.errors] == ["StoreMissing"]
+    assert ResultStatus.DONE not in {result.status for result in report.results}
+    assert digest("a") in machine.registry.snapshot().jobs
+
+
+def test_undeleting_corrupt_bytes_fails(machine: Machine) -> None:
+    machine.serves("a")
+    machine.run(desired(model("a", file("a", size=None)), pruning=PrunePolicy(ttl_s=0)))
+    machine.run(desired(pruning=PrunePolicy(ttl_s=0)))
+    machine.store.put(digest("a"), b"rotten", Place.QUARANTINE)
+    directive = Directive(DirectiveKind.UNDELETE, digest("a"), (digest("a"),), "me", NOW)
+    machine.registry.commit(ChangeSet((PutDirective(directive),)))
+    report = machine.run(desired(pruning=PrunePolicy(ttl_s=0)))
+    assert report.exit_code is Exit.FAILED
+    assert [r.code for r in report.results if r.status is ResultStatus.FAILED] == [Code.SHA256_MISMATCH]
+
+
+def test_no_time_left_is_no_failure_of_a_run_with_nothing_to_do(machine: Machine) -> None:
+    machine.serves("a")
+    wanted = desired(model("a", file("a", size=None)))
+    machine.run(wanted)
+    assert machine.run(wanted, Orders(timeout_s=0.0, accept=ACCEPT)).exit_code is Exit.OK
+
+
+def test_paths_are_not_accepted_while_a_slot_record_is_unreadable(machine: Machine) -> None:
+    machine.serves("a")
+    machine.run(desired(model("a", file("a", size=None)), slot("chat", "a")))
+    machine.records.unreadable = ["chat.json: damaged"]
+    elsewhere = Orders(accept=AcceptedRevision((), ("/elsewhere",), withdrawn=False))
+    machine.run(desired(paths=("/elsewhere",)), elsewhere)
+    assert machine.registry.snapshot().facts["paths"] == '["/srv/manifests"]'
+
+
+def test_a_last_good_revision_that_was_lost_is_written_again(machine: Machine) -> None:
+    machine.serves("a")
+    wanted = desired(model("a", file("a", size=None)))
+    machine.run(wanted)
+    assert machine.last_good.read() is not None
+    machine.last_good._path.unlink()
+    machine.run(wanted)
+    assert machine.last_good.read() is not None
+
+
+def test_a_preview_of_a_stale_plan_is_refused(machine: Machine) -> None:
+    report = machine.preview(desired(model("a")), Orders(fingerprint="another"))
+    assert report.exit_code is Exit.REFUSED
+
+
+def test_why_an_entry_could_not_be_written_is_in_its_conditions(machine: Machine) -> None:
+    class Occupied(MemoryViews):
+        def link(self, name: str, generation: Digest) -> None:
+            raise StalledError("views/a is a folder", reason="PathOccupied", hint="move it")
+
+    machine.views = Occupied()
+    machine.serves("a")
+    report = machine.run(desired(model("a", file("a", size=None))))
+    ready = next(c for c in report.conditions if c.object == "models/a" and c.type == "Ready")
+    assert (ready.status, ready.reason, ready.message) == (False, "PathOccupied", "views/a is a folder")

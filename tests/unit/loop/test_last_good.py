@@ -24,6 +24,14 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert last.read() == REVISION
 
 
+def test_any_bytes_come_back_as_they_were(tmp_path: Path) -> None:
+    odd = AcceptedRevision(
+        (Layer("requests", (ManifestFile("r", "/", "/", b"\xff\xfea\x00"),)),), ("/",), withdrawn=False
+    )
+    LastGood(tmp_path / "last-good.json").write(odd)
+    assert LastGood(tmp_path / "last-good.json").read() == odd
+
+
 def test_writing_the_same_again_touches_nothing(tmp_path: Path) -> None:
     last = LastGood(tmp_path / "last-good.json")
     last.write(REVISION)

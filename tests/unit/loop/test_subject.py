@@ -14,8 +14,6 @@ from reconciler.core.observed import ObservedState
 from reconciler.loop.subject import chosen, pinned, undeleted, unpinned
 from tests.builders import NOW, Found, adapter, blob, digest, entry, foreign, model, observed
 
-BY_ME = Directive(DirectiveKind.PIN, "", (), "me", NOW)
-
 
 def machine(*found: Found) -> ObservedState:
     return observed(entry(model("a")), blob("a"), *found)
@@ -23,16 +21,16 @@ def machine(*found: Found) -> ObservedState:
 
 def test_a_model_is_pinned_by_name_reference_digest_and_abbreviated_digest() -> None:
     seen = machine()
-    assert pinned("a", seen, BY_ME) == Directive(DirectiveKind.PIN, "models/a", (digest("a"),), "me", NOW)
-    assert pinned("models/a", seen, BY_ME).subject == "models/a"
+    assert pinned("a", seen, by="me", at=NOW) == Directive(DirectiveKind.PIN, "models/a", (digest("a"),), "me", NOW)
+    assert pinned("models/a", seen, by="me", at=NOW).subject == "models/a"
     for text in (digest("a"), f"sha256:{digest('a').upper()}", digest("a")[:12]):
-        assert pinned(text, seen, BY_ME).subject == digest("a")
+        assert pinned(text, seen, by="me", at=NOW).subject == digest("a")
 
 
 @pytest.mark.parametrize("subject", ["nobody", digest("other"), digest("a")[:7]])
 def test_what_is_not_there_is_refused_with_a_hint(subject: str) -> None:
     with pytest.raises(StalledError) as caught:
-        pinned(subject, machine(), BY_ME)
+        pinned(subject, machine(), by="me", at=NOW)
     assert caught.value.reason == "NoSuchObject"
     assert caught.value.hint is not None
 
@@ -40,7 +38,7 @@ def test_what_is_not_there_is_refused_with_a_hint(subject: str) -> None:
 def test_a_foreign_blob_is_nobodys_subject() -> None:
     seen = observed(foreign("theirs"))
     with pytest.raises(StalledError):
-        pinned(digest("theirs"), seen, BY_ME)
+        pinned(digest("theirs"), seen, by="me", at=NOW)
 
 
 def test_a_pin_is_found_by_what_it_was_made_with() -> None:
@@ -54,6 +52,20 @@ def test_a_pin_is_found_by_what_it_was_made_with() -> None:
         unpinned("b", seen)
 
 
+def test_the_beginning_of_a_name_is_no_abbreviation_of_its_pin() -> None:
+    pin = Directive(DirectiveKind.PIN, "models/qwen-coder", (digest("a"),), "me", NOW)
+    with pytest.raises(StalledError) as caught:
+        unpinned("models/qwen", machine(pin))
+    assert caught.value.reason == "NoSuchObject"
+
+
+def test_the_word_before_a_digest_does_not_make_it_longer() -> None:
+    pin = Directive(DirectiveKind.PIN, digest("b"), (digest("b"),), "me", NOW)
+    with pytest.raises(StalledError):
+        unpinned(f"sha256:{digest('b')[:7]}", machine(pin))
+    assert unpinned(f"sha256:{digest('b')[:8].upper()}", machine(pin)) is pin
+
+
 def test_an_undelete_finds_the_bytes_a_name_had() -> None:
     gone = blob("gone", quarantined=NOW)
     rows = (
@@ -61,11 +73,11 @@ def test_an_undelete_finds_the_bytes_a_name_had() -> None:
         HistoryRow(NOW, "MarkUnreferenced", digest("gone"), 100, ("models/gone",), "unreferenced", "plan"),
         HistoryRow(NOW, "MarkUnreferenced", digest("older"), 100, ("models/gone",), "unreferenced", "plan"),
     )
-    found = undeleted("gone", machine(gone), rows, BY_ME)
+    found = undeleted("gone", machine(gone), rows, by="me", at=NOW)
     assert found == Directive(DirectiveKind.UNDELETE, "models/gone", (digest("gone"),), "me", NOW)
-    assert undeleted(digest("gone"), machine(gone), rows, BY_ME).subject == digest("gone")
+    assert undeleted(digest("gone"), machine(gone), rows, by="me", at=NOW).subject == digest("gone")
     with pytest.raises(StalledError):
-        undeleted("a", machine(gone), rows, BY_ME)
+        undeleted("a", machine(gone), rows, by="me", at=NOW)
 
 
 def test_verify_takes_names_and_digests_and_nothing_means_all() -> None:
@@ -79,7 +91,12 @@ def test_verify_takes_names_and_digests_and_nothing_means_all() -> None:
 
 def test_an_abbreviation_of_two_digests_is_ambiguous() -> None:
     twins = [Digest("ab" * 4 + f"{n}" * 56) for n in (1, 2)]
-    seen = observed(*[replace(blob("a"), digest=twin) for twin in twins])
+    pins = [Directive(DirectiveKind.PIN, twin, (twin,), "me", NOW) for twin in twins]
+    seen = observed(*[replace(blob("a"), digest=twin) for twin in twins], *pins)
     with pytest.raises(StalledError) as caught:
-        pinned("ab" * 4, seen, BY_ME)
+        pinned("ab" * 4, seen, by="me", at=NOW)
     assert caught.value.reason == "Ambiguous"
+    with pytest.raises(StalledError) as caught:
+        unpinned("ab" * 4, seen)
+    assert caught.value.reason == "Ambiguous"
+    assert unpinned("ab" * 4 + "2", seen) is pins[1]

@@ -92,10 +92,10 @@ def test_a_setting_that_is_wrong_in_one_of_two_files_is_reported_once() -> None:
 def test_no_documents_declare_nothing() -> None:
     nothing = load((), paths=()).desired
     assert nothing is not None
-    assert replace(nothing, revision="") == DesiredState()
+    assert replace(nothing, revision="") == DesiredState(provenance=Provenance(is_bare=True))
     result = load((Layer("paths", ()),), paths=("/b", "/a"))
     assert result.desired is not None
-    assert result.desired.provenance == Provenance(0, ("/a", "/b"))
+    assert result.desired.provenance == Provenance(0, ("/a", "/b"), is_bare=True)
 
 
 def test_documents_with_content_are_counted() -> None:
@@ -120,10 +120,24 @@ def test_the_revision_changes_with_every_character_of_every_text() -> None:
     assert len(revisions) == 5
 
 
-def test_the_revision_does_not_depend_on_where_and_how_files_are_named() -> None:
+def test_the_revision_does_not_depend_on_how_files_are_called_and_where_their_tree_lies() -> None:
     here = desired(file(HEADER, "m/a.yaml"), file(HEADER + "# x\n", "m/b.yaml"))
-    there = desired(file(HEADER + "# x\n", "../m/x.yaml", folder="/q"), file(HEADER, "../m/y.yaml", folder="/q"))
+    place = {"folder": "/q", "root": "/q"}
+    there = desired(file(HEADER + "# x\n", "../m/x.yaml", **place), file(HEADER, "../m/y.yaml", **place))
     assert here.revision == there.revision
+
+
+def test_moving_a_file_within_its_tree_is_another_revision() -> None:
+    """Its relative `file:` sources start from another folder."""
+    here = desired(file(HEADER, folder="/real/m/x"))
+    there = desired(file(HEADER, folder="/real/m/y"))
+    assert here.revision != there.revision
+
+
+def test_requests_do_not_make_up_for_empty_paths() -> None:
+    result = load((layer(), requests(f"models: {{b: {{{MODEL}}}}}\n")), paths=())
+    assert result.desired is not None
+    assert (result.desired.provenance.documents, result.desired.provenance.is_bare) == (1, True)
 
 
 # ---- a later layer ---------------------------------------------------------------------------

@@ -33,12 +33,13 @@ def test_a_hub_file_is_asked_for_by_commit_with_the_token_of_the_moment() -> Non
     assert (request.exempt, request.credential) == (None, "RECONCILER_HF_TOKEN")
 
 
-def test_an_endpoint_of_the_operator_is_exempt_at_exactly_its_address() -> None:
-    origins = SourceOrigins("http://127.0.0.1:8080/hub/")
+def test_the_operators_endpoint_is_asked_and_exempt_for_hub_files_alone() -> None:
+    origins = SourceOrigins("http://127.0.0.1:8080/hub/", exempt=HostPort("http", "127.0.0.1", 8080))
     request = origins.request(HuggingFaceFile("org/repo", COMMIT, "m"))
     assert request.url.startswith("http://127.0.0.1:8080/hub/org/repo/resolve/")
     assert request.exempt == HostPort("http", "127.0.0.1", 8080)
     assert request.headers == ()
+    assert origins.request(WebFile("http://127.0.0.1:8080/m")).exempt is None
 
 
 def test_a_request_does_not_show_its_secrets() -> None:

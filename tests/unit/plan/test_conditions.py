@@ -34,7 +34,7 @@ NOTHING_KNOWN: Known = {}
 def _all(
     wanted: DesiredState, found: ObservedState, known: Known = NOTHING_KNOWN, *, offline: bool = False
 ) -> tuple[Condition, ...]:
-    return derive_conditions(wanted, found, plan(wanted, found, PlanPolicy(offline=offline)), known, NOW)
+    return derive_conditions(wanted, found, plan(wanted, found, PlanPolicy(offline=offline)), known, NOW, {})
 
 
 def _of(obj: str, conditions: tuple[Condition, ...]) -> dict[ConditionType, tuple[bool, str]]:
@@ -136,7 +136,7 @@ def test_a_job_that_waits_because_its_origin_asked_has_not_failed() -> None:
 def test_a_job_that_failed_without_a_code_says_so() -> None:
     found = _all(desired(model("m", "a")), observed(gone("a"), _job(JobState.ERROR)))
 
-    assert _of("models/m", found)[ConditionType.READY] == (False, "Unknown")
+    assert _of("models/m", found)[ConditionType.READY] == (False, "Failed")
 
 
 def test_a_running_job_is_progress() -> None:

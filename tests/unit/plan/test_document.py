@@ -130,7 +130,16 @@ def test_a_report_document_adds_what_became_of_the_plan() -> None:
             "path": "models.x.sha256",
             "message": "wanted a digest",
             "hint": "run sha256sum",
-        }
+        },
+        {
+            "reason": "Sha256Mismatch",
+            "file": None,
+            "line": None,
+            "column": None,
+            "path": "",
+            "message": f"fetch:{MINILM}: got other bytes",
+            "hint": None,
+        },
     ]
     assert document["warnings"] == ["one", "two"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.core.desired import DesiredState, ModelSpec, PrunePolicy
@@ -386,3 +388,11 @@ def test_the_digest_covers_models_slots_and_blobs_but_no_folders_of_links() -> N
     assert two.fuse is not None
     assert one.fuse.confirm == two.fuse.confirm
     assert digest("a") in {a.name for a in one.actions}
+
+
+def test_paths_without_a_document_withhold_even_when_requests_have_some() -> None:
+    wanted = desired(model("requested"), documents=1)
+    bare = replace(wanted, provenance=replace(wanted.provenance, is_bare=True))
+    found = observed(*converged(model("m", "a")))
+    assert _reason(plan(wanted, found)) is None
+    assert _reason(plan(bare, found)) == "NoDocuments"

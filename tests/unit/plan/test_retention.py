@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from reconciler.core.action import MarkUnreferenced
@@ -15,6 +16,7 @@ from tests.builders import (
     desired,
     digest,
     entry,
+    files_of,
     find,
     foreign,
     gone,
@@ -109,6 +111,14 @@ def test_links_go_before_the_bytes_they_lead_to_and_equal_steps_stand_together()
 def test_a_mark_is_cleared_when_something_names_the_blob_again() -> None:
     spec = model("m", "a")
     found = observed(blob("a", unreferenced=ago(days=90)), entry(spec))
+
+    assert ops(plan(desired(spec, pruning=DAY), found)) == ["UnmarkUnreferenced"]
+
+
+def test_a_mark_is_cleared_even_while_a_record_cannot_be_read() -> None:
+    """Otherwise the time in which it was wanted would count as time in which it was not."""
+    spec = model("m", "a")
+    found = observed(blob("a", unreferenced=ago(days=90), part=7), entry(spec), unreadable=("slots/x.json",))
 
     assert ops(plan(desired(spec, pruning=DAY), found)) == ["UnmarkUnreferenced"]
 
@@ -215,3 +225,14 @@ def test_the_earliest_of_all_times_is_when_to_wake() -> None:
 
 def test_a_clock_that_was_set_back_makes_nothing_due() -> None:
     assert plan(desired(pruning=DAY), observed(blob("a", unreferenced=NOW + timedelta(days=400)))).is_empty
+
+
+def test_what_a_view_still_shows_after_a_flip_was_cut_short_waits_for_the_flip() -> None:
+    """The entry names the new files, the view shows the old ones: people still read those."""
+    new = entry(model("m", "new"), view=files_of("old").id)
+    found = observed(new, blob("new"), blob("old"))
+    found = replace(found, generations={**found.generations, files_of("old").id: files_of("old")})
+    made = plan(desired(model("m", "new"), pruning=PrunePolicy(ttl_s=0, quarantine_s=0)), found)
+    write = next(a for a in made.actions if a.op == "WriteEntry")
+    waiting = [a for a in made.actions if a.op in ("MarkUnreferenced", "RemoveGeneration")]
+    assert [a.depends_on for a in waiting] == [(write.id,), (write.id,)]

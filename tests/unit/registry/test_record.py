@@ -10,9 +10,9 @@ from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped
 
 from reconciler.core.desired import Kind, Role
 from reconciler.core.digest import Digest, digest_of
-from reconciler.core.entry import Entry, EntryFile, EntrySpec, file_set
+from reconciler.core.entry import Entry, EntryFile, EntrySpec, entry_file, file_set
 from reconciler.core.errors import StalledError
-from reconciler.registry.record import entry_file, record_schema_text, render_record
+from reconciler.registry.record import record_schema_text, render_record
 from tests.fakes.clock import START
 
 A, B, C = (digest_of(text) for text in (b"a", b"b", b"c"))

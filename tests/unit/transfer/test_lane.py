@@ -394,7 +394,6 @@ class TestWaiting:
         assert node.job(other.digest) is None
         node.clock.advance(3599)
         node.lane.ensure((spec,))
-        node.lane.retry_now()
         assert node.lane.active() == frozenset()
         node.clock.advance(2)
         node.lane.ensure((spec,))
@@ -405,7 +404,7 @@ class TestWaiting:
             *("queued", "admitted", "started", "complete"),
         ]
 
-    def test_our_own_back_off_grows_and_ends_when_told_to_try_now(self, node: Node) -> None:
+    def test_our_own_back_off_grows_and_ends_after_its_time(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
         refused = FetchError(Code.CONNECT, "refused", transient=True)
         node.origins.then(A, refused, refused)
@@ -413,10 +412,12 @@ class TestWaiting:
         node.wait_woken(1)
         first = node.lane.next_attempt_at()
         assert first == node.clock.now() + timedelta(seconds=30)
-        node.lane.retry_now()
+        node.clock.advance(31)
+        node.lane.ensure((spec,))
         node.wait_woken(2)
         assert node.lane.next_attempt_at() == node.clock.now() + timedelta(seconds=60)
-        node.lane.retry_now()
+        node.clock.advance(61)
+        node.lane.ensure((spec,))
         node.wait_woken(3)
         assert node.job(spec.digest) is None
 
@@ -438,23 +439,19 @@ class TestErrors:
         node.lane.ensure((spec,))
         node.wait_woken(1)
         node.lane.ensure((spec,))
-        node.lane.retry_now()
         node.lane.ensure((replace(spec, owners=("models/other",)),))
         assert node.lane.active() == frozenset()
         assert node.origins.asked == [A.redacted]
 
-    def test_it_is_tried_again_when_its_sources_change_or_a_person_says_so(self, node: Node) -> None:
+    def test_it_is_tried_again_when_its_sources_change(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
-        gone = FetchError(Code.NOT_FOUND, "404")
-        node.origins.then(A, gone, gone)
+        node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
         node.lane.ensure((spec,))
         node.wait_woken(1)
-        node.lane.retry_now(errors=True)
-        node.wait_woken(2)
         changed = node.fetch(ONE, B)
         node.lane.ensure((changed,))
-        node.wait_woken(3)
-        assert node.origins.asked == [A.redacted, A.redacted, B.redacted]
+        node.wait_woken(2)
+        assert node.origins.asked == [A.redacted, B.redacted]
         assert node.lane.failures() == {}
         assert node.job(spec.digest) is None
 
@@ -729,7 +726,8 @@ class TestDisk:
         assert (job.state, job.code) == (JobState.WAITING, Code.DISK_INSUFFICIENT)
         node.lane.ensure((unknown,))
         node.wait_woken(2)
-        node.lane.retry_now()
+        node.clock.advance(31)
+        node.lane.ensure((unknown,))
         node.wait_woken(3)
         assert node.job(unknown.digest) is None
         node.close()
@@ -799,7 +797,6 @@ class TestRecovery:
         paused = Job(spec.digest, JobKind.FETCH, JobState.PAUSED, 0, node.clock.now(), corr_id="old")
         node.lane.recover({spec.digest: paused})
         node.lane.ensure((spec,))
-        node.lane.retry_now(errors=True)
         assert node.lane.active() == frozenset()
         assert node.lane.failures() == {}
         assert node.origins.asked == []

@@ -199,12 +199,3 @@ def test_the_second_reason_to_start_again_discards_the_part_and_ends() -> None:
         (Step.DISCARD,),
         Code.RESUME_CONTENT_RANGE,
     )
-
-
-def test_how_much_of_an_earlier_run_was_kept() -> None:
-    download = asked()
-    download.head(rest())
-    assert download.kept_bytes == 40
-    download = asked()
-    download.head(Head(200, 100))
-    assert download.kept_bytes == 0

@@ -1,0 +1,122 @@
+"""The verdict on a run: what became of each action of its plan, and the exit code that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from reconciler.core.action import Action, AdoptHash, Fetch
+from reconciler.core.digest import Digest
+from reconciler.core.errors import ReconcilerError
+from reconciler.core.job import Code, JobState
+from reconciler.core.observed import ObservedState, StoreStatus
+from reconciler.core.plan import Plan
+from reconciler.core.report import Diagnostic, Exit, Result, ResultStatus, RunReport, worst
+from reconciler.core.status import Condition
+from reconciler.loop.node import Look
+from reconciler.plan.steps import fetch_id
+
+STORE_HINT = "mount the disk it lies on or pass the right --store-dir; nothing is fetched or deleted until then"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What is known when a run is over."""
+
+    first: Plan
+    """The plan that was shown."""
+    look: Look
+    """The last look, with the plan of what is left."""
+    results: Mapping[str, Result]
+    """The last word on every action that any pass tried, by id."""
+    timed_out: bool = False
+    crashes: tuple[str, ...] = ()
+    """Tracebacks of bugs in transfer threads."""
+
+
+def run_report(ended: Ended, conditions: tuple[Condition, ...]) -> RunReport:
+    """The report of a run: one result per action of the first plan, then those that later passes added."""
+    first, look = ended.first, ended.look
+    left = {action.id for action in look.plan.actions}
+    known = {action.id for action in first.actions}
+    added = [action for action in look.plan.actions if action.id not in known]
+    finished = [r for i, r in ended.results.items() if i not in known and i not in left and _is_final(r)]
+    results = (
+        *(_result(action, left, ended) for action in first.actions),
+        *finished,
+        *(_result(action, left, ended) for action in added),
+    )
+    codes = [*_plan_codes(look), *_result_codes(results, timed_out=ended.timed_out)]
+    codes += [Exit.BUG] if ended.crashes else []
+    shown = first if first.fuse is not None else replace(first, fuse=look.plan.fuse)
+    return RunReport(worst(*codes), shown, results, conditions, _store_errors(look), first.warnings)
+
+
+def preview_report(look: Look, conditions: tuple[Condition, ...]) -> RunReport:
+    """The report of a dry run."""
+    code = worst(*_plan_codes(look))
+    return RunReport(code, look.plan, (), conditions, _store_errors(look), look.plan.warnings)
+
+
+def stale_report(plan: Plan, refused: Action | None = None) -> RunReport:
+    """The report of a run that a saved plan does not cover."""
+    what = "the machine or the manifests changed since the plan was made"
+    if refused is not None:
+        what = f"{refused.id} is needed now and is not in the saved plan"
+    error = Diagnostic("StalePlan", f"the saved plan is stale: {what}", hint="make a new one with --out")
+    return RunReport(Exit.REFUSED, plan, errors=(error,))
+
+
+def failed_report(error: ReconcilerError, exit_code: Exit = Exit.FAILED) -> RunReport:
+    """The report of a run that could not begin."""
+    return RunReport(exit_code, errors=(Diagnostic(error.reason, error.message, hint=error.hint),))
+
+
+def job_ended(action: Action, observed: ObservedState, left: Iterable[str]) -> Result:
+    """How a job ended that is planned no more: done, unless its bytes turned out wrong and nothing can replace them."""
+    operation = action.operation
+    blob = observed.blobs.get(Digest(action.name))
+    has_bytes = blob is not None and blob.place is not None
+    if has_bytes or not isinstance(operation, Fetch | AdoptHash) or fetch_id(operation.digest) in left:
+        return Result(action.id, ResultStatus.DONE)
+    message = "its bytes were not what their name says and were moved to corrupt/"
+    return Result(action.id, ResultStatus.FAILED, Code.SHA256_MISMATCH, message)
+
+
+def _result(action: Action, left: set[str], ended: Ended) -> Result:
+    """No later plan holds it: done, or as its job ended. Else its job, or the last try, says."""
+    last = ended.results.get(action.id)
+    if action.id not in left:
+        return last if last is not None and _is_final(last) else Result(action.id, ResultStatus.DONE)
+    result = last or Result(action.id, ResultStatus.WAITING)
+    job = ended.look.observed.jobs.get(Digest(action.name)) if action.is_job else None
+    if job is None or result.status is ResultStatus.BLOCKED:
+        return result
+    failed = job.state is JobState.ERROR or (job.state is JobState.WAITING and not job.server_asked)
+    status = ResultStatus.FAILED if failed and job.code is not None else ResultStatus.WAITING
+    return Result(action.id, status, job.code, job.message or f"{job.state} when the run ended")
+
+
+def _is_final(result: Result) -> bool:
+    return result.status in (ResultStatus.DONE, ResultStatus.FAILED)
+
+
+def _plan_codes(look: Look) -> list[Exit]:
+    codes = [Exit.FAILED] if look.observed.node.store is StoreStatus.MISSING else []
+    return codes + ([Exit.BLOCKED] if look.plan.blocked else [])
+
+
+def _result_codes(results: tuple[Result, ...], *, timed_out: bool) -> list[Exit]:
+    found = {result.status for result in results}
+    codes = [Exit.NOT_CONVERGED] if timed_out else []
+    if ResultStatus.FAILED in found:
+        codes.append(Exit.FAILED)
+    elif ResultStatus.WAITING in found:
+        codes.append(Exit.NOT_CONVERGED)
+    return codes
+
+
+def _store_errors(look: Look) -> tuple[Diagnostic, ...]:
+    if look.observed.node.store is not StoreStatus.MISSING:
+        return ()
+    return (Diagnostic("StoreMissing", look.observed.node.store_problem, hint=STORE_HINT),)
