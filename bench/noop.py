@@ -46,9 +46,8 @@ def main() -> None:
         ]
         adopted = timed(argv)
         idle = sorted(timed(argv) for _ in range(5))
-        print(
-            f"{models} models: adopted in {adopted:.1f} s, no-op {idle[0]:.2f} / {idle[2]:.2f} / {idle[-1]:.2f} s (min/median/max)"
-        )
+        spread = f"{idle[0]:.2f} / {idle[2]:.2f} / {idle[-1]:.2f} s (min/median/max)"
+        print(f"{models} models: adopted in {adopted:.1f} s, no-op {spread}")
         print(f"no-op / adoption = {idle[2] / adopted:.3f} (target 0.100)")
 
 

@@ -33,6 +33,7 @@ from reconciler.core.history import HistoryRow
 from reconciler.core.observed import ObservedState
 from reconciler.core.plan import Plan, PlanPolicy
 from reconciler.core.report import Diagnostic, Exit, RunReport, worst
+from reconciler.core.source import PUBLIC_HUB
 from reconciler.durable import WriterLock
 from reconciler.loop import subject as subjects
 from reconciler.loop.converge import Converger, Orders, Watcher
@@ -49,7 +50,7 @@ from reconciler.plan.document import SavedPlan
 from reconciler.plan.planner import pruning_only
 from reconciler.ports import Registry, RegistrySnapshot
 from reconciler.registry.sqlite import SqliteRegistry
-from reconciler.settings import DEFAULT_HF_ENDPOINT, Settings, resolve_secret
+from reconciler.settings import Settings, resolve_secret
 from reconciler.slots.link import LinkDriver
 from reconciler.slots.records import FileSlotRecords
 from reconciler.transfer.lane import ThreadLane
@@ -261,7 +262,7 @@ def _policy(settings: Settings, options: RunOptions) -> PlanPolicy:
     return PlanPolicy(
         offline=options.offline,
         reserve_bytes=DISK_RESERVE_BYTES,
-        endpoint=None if settings.hf_endpoint == DEFAULT_HF_ENDPOINT else host_port(settings.hf_endpoint),
+        endpoint=None if settings.hf_endpoint == PUBLIC_HUB else host_port(settings.hf_endpoint),
         hub_url=settings.hf_endpoint,
         file_roots=tuple(str(root) for root in settings.file_roots),
         confirm_prune=options.confirm_prune,

@@ -22,7 +22,6 @@ from reconciler.core.errors import StalledError
 from reconciler.core.quantity import parse_duration
 from reconciler.core.source import PUBLIC_HUB
 
-DEFAULT_HF_ENDPOINT = PUBLIC_HUB
 DEFAULT_HF_TOKEN = "env:HF_TOKEN"  # noqa: S105 — the name of a variable, never a token
 _FIELDS_BY_VARIABLE = {
     "RECONCILER_TIMEOUT": "timeout_s",

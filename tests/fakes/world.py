@@ -162,14 +162,14 @@ def _named(
         case WriteEntry(spec=spec, files=files, previous=previous):
             shown = files.id if spec.ref.startswith("models/") else None
             written = EntryObserved(Entry(spec, files.id, previous, now), shown, True, True)
-            entries = _on_disk(observed.entries, spec.ref, files.id, present=True)
+            entries = _shown(observed.entries, spec.ref, files.id)
             return replace(
                 observed,
                 generations={**observed.generations, files.id: files},
                 entries={**entries, spec.ref: written},
             )
         case RemoveEntry(ref=ref):
-            return replace(observed, entries=_without(_on_disk(observed.entries, ref, None, present=False), ref))
+            return replace(observed, entries=_without(observed.entries, ref))
         case RemoveGeneration(id=generation):
             broken = {
                 ref: replace(seen, generation_intact=seen.generation_intact and seen.entry.generation != generation)
@@ -178,15 +178,16 @@ def _named(
             return replace(observed, generations=_without(observed.generations, generation), entries=broken)
 
 
-def _on_disk(
-    entries: Mapping[str, EntryObserved], ref: str, view: Digest | None, *, present: bool
-) -> Mapping[str, EntryObserved]:
-    """Two models whose names are equal on disk (`a:b`, `a_b`) share one view and one record."""
+def _shown(entries: Mapping[str, EntryObserved], ref: str, view: Digest) -> Mapping[str, EntryObserved]:
+    """Two models whose names are equal on disk (`a:b`, `a_b`) share one view and one record: the last writer's.
+
+    Removing one of them leaves both to the other.
+    """
     if not ref.startswith("models/"):
         return entries
     name = disk_name(ref.removeprefix("models/"))
     return {
-        other: replace(seen, view=view, record_present=present)
+        other: replace(seen, view=view, record_present=True)
         if other.startswith("models/") and disk_name(seen.entry.spec.name) == name
         else seen
         for other, seen in entries.items()

@@ -65,7 +65,7 @@ class Node:
             self._wake,
             RESERVE_BYTES,
             lambda: f"corr-{next(self._ids)}",
-            hub_host="hub.example",
+            hub_host="huggingface.co",
             jitter=lambda: 0.0,
         )
         lane.set_limits(max_permits=4, hard_cap=16, per_host=4)

@@ -103,7 +103,7 @@ class TestFetching:
         assert node.origins.asked == []
         (event,) = node.told()
         assert (event.payload["status"], event.payload["code"], event.payload["cached"]) == ("complete", "cached", True)
-        assert node.lane.active() == frozenset()
+        until(lambda: node.lane.active() == frozenset())
 
     def test_a_verified_row_whose_bytes_are_gone_is_no_reason_to_skip_the_fetch(self, node: Node) -> None:
         node.own(ONE)
@@ -278,7 +278,7 @@ class TestMirrors:
         assert (job.state, job.code) == (JobState.ERROR, Code.SHA256_MISMATCH)
         assert job.message == "https://a.example/x: not-found: 404; https://b.example/x: sha256-mismatch: wrong bytes"
         assert node.lane.failures() == {spec.digest: job}
-        assert node.lane.active() == frozenset()
+        until(lambda: node.lane.active() == frozenset())
 
     def test_a_mirror_whose_host_is_full_is_waited_for_without_a_permit(self, node: Node) -> None:
         node.lane.set_limits(max_permits=2, hard_cap=2, per_host=1)
@@ -291,7 +291,7 @@ class TestMirrors:
         node.wait_woken(1)
         assert node.row(other.digest) is not None
         assert node.job(other.digest) is None
-        assert node.lane.active() == {busy.digest, late.digest}
+        until(lambda: node.lane.active() == {busy.digest, late.digest})
         gate.opened.set()
         node.wait_woken(3)
         assert node.registry.snapshot().jobs == {}
@@ -390,7 +390,7 @@ class TestWaiting:
         assert job is not None
         assert (job.state, job.server_asked, job.next_attempt_at, job.attempts) == (JobState.WAITING, True, due, 1)
         assert node.lane.next_attempt_at() == due
-        assert node.lane.active() == frozenset()
+        until(lambda: node.lane.active() == frozenset())
         assert node.job(other.digest) is None
         node.clock.advance(3599)
         node.lane.ensure((spec,))
@@ -440,7 +440,7 @@ class TestErrors:
         node.wait_woken(1)
         node.lane.ensure((spec,))
         node.lane.ensure((replace(spec, owners=("models/other",)),))
-        assert node.lane.active() == frozenset()
+        until(lambda: node.lane.active() == frozenset())
         assert node.origins.asked == [A.redacted]
 
     def test_it_is_tried_again_when_its_sources_change(self, node: Node) -> None:
@@ -535,7 +535,7 @@ class TestRefusingRegistry:
         node.registry.refuses, node.registry.refusals = DropJob, [TransientError("busy")]
         node.lane.ensure(())
         node.wait_woken(2)
-        assert node.lane.active() == node.lane.failures().keys() == frozenset()
+        until(lambda: node.lane.active() == node.lane.failures().keys() == frozenset())
 
 
 class TestUnwanted:
@@ -549,7 +549,7 @@ class TestUnwanted:
         assert node.job(spec.digest) is None
         assert node.row(spec.digest) is not None
         assert node.statuses()[-1] == "canceled"
-        assert node.lane.active() == frozenset()
+        until(lambda: node.lane.active() == frozenset())
 
     def test_queued_waiting_and_failed_jobs_go_at_once(self, node: Node) -> None:
         node.lane.set_limits(max_permits=1, hard_cap=1, per_host=1)
