@@ -10,6 +10,7 @@ from reconciler.core.desired import DesiredState
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.plan import PlanPolicy
+from reconciler.core.report import Result, ResultStatus
 from reconciler.core.status import Condition, ConditionType
 from reconciler.plan.conditions import NODE, derive_conditions
 from tests.builders import (
@@ -19,6 +20,7 @@ from tests.builders import (
     converged,
     desired,
     digest,
+    find,
     gone,
     model,
     observed,
@@ -143,6 +145,21 @@ def test_a_running_job_is_progress() -> None:
     found = _all(desired(model("m", "a")), observed(gone("a"), _job(JobState.DOWNLOADING)))
 
     assert _of("models/m", found)[ConditionType.READY] == (False, "Progressing")
+
+
+def test_an_instant_action_that_failed_stalls_its_object_and_says_why() -> None:
+    spec = model("m", "a")
+    wanted, held = desired(spec, slot("chat", "m")), observed(*converged(spec))
+    made = plan(wanted, held)
+    failed = Result(find(made, "SwitchSlot").id, ResultStatus.FAILED, None, "something is in the way", "PathOccupied")
+
+    found = derive_conditions(wanted, held, made, NOTHING_KNOWN, NOW, {failed.id: failed})
+
+    assert _of("slots/chat", found) == {
+        ConditionType.READY: (False, "PathOccupied"),
+        ConditionType.STALLED: (True, "PathOccupied"),
+    }
+    assert _of("models/m", found) == {ConditionType.READY: (True, "Converged")}
 
 
 def test_pruning_what_a_model_was_says_nothing_about_what_it_is() -> None:
