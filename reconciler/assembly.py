@@ -176,12 +176,17 @@ def undelete(settings: Settings, subject: str, observer: Observer) -> tuple[str,
 
 
 def verify(settings: Settings, only: tuple[str, ...], observer: Observer) -> VerifyReport:
-    """Every owned blob (or those of `only`) was read again; corrupt ones are moved aside."""
+    """Every owned blob (or those of `only`) was read again; corrupt ones are moved aside, and status says so."""
     with _node(settings, PlanPolicy(), observer) as (node, _):
         backends = node.backends
         observed = _observe(settings, backends.registry)
         wanted = subjects.chosen(only, observed)
-        return scrub(observed, wanted, backends.registry, backends.store, backends.clock, lambda *_: None)
+        report = scrub(observed, wanted, backends.registry, backends.store, backends.clock, lambda *_: None)
+        desired = _last_desired(node.last_good).desired
+        if desired is not None and (report.corrupt or report.missing):
+            look = node.look(desired)
+            node.record(node.conditions(desired, look, {}), look)
+        return report
 
 
 def schema(what: str) -> str:

@@ -166,7 +166,7 @@ def write_atomic(path: PathText, data: bytes, *, sync: bool = True, mode: int = 
         os.close(fd)
     rename(temp, path)
     if sync:
-        sync_folder(os.path.dirname(os.fspath(path)))
+        sync_folder(os.path.dirname(os.path.abspath(path)))
 
 
 def rename(source: PathText, target: PathText) -> None:

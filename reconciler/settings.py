@@ -48,6 +48,8 @@ class Output(StrEnum):
 
 
 def _folder(value: object) -> Path:
+    if not str(value):
+        raise ValueError("wanted a folder, got an empty text")
     try:
         path = Path(str(value)).expanduser()
         return Path(os.path.abspath(path))  # noqa: PTH100 — resolve() would follow links that may be switched later

@@ -66,13 +66,16 @@ def _put_link(link: str, text: str) -> bool:
     try:
         durable.symlink(text, link)
     except FileExistsError:
-        if _read_link(link) != text:
+        found = _read_link(link)
+        if found == text:
+            return False
+        if found is None:
             raise StalledError(
                 f"cannot link {link}: something else is in its place",
                 reason="PathOccupied",
                 hint="move it away; the store's folders hold nothing but what this program put there",
             ) from None
-        return False
+        durable.flip_link(link, text)  # a link in our own folder that somebody pointed elsewhere
     return True
 
 

@@ -59,7 +59,7 @@ class Reporter:
                 self.terminal.say(*github.summary(report, command))
                 return
             case Output.TREE:
-                if report.plan and not plan_shown:
+                if report.plan and not plan_shown and not report.errors:
                     self.show_plan(report.plan)
                 if report.results:
                     self.terminal.say(*render_outcome(report, self.style))

@@ -26,8 +26,11 @@ def read_layers(paths: tuple[str, ...], requests: Path) -> tuple[Layer, ...]:
     Raises StalledError (reason `SourceUnreadable`) for a file that can't be read.
     """
     declared = _layer("paths", paths)
-    if not requests.is_dir():
-        return (declared,)
+    try:
+        if not requests.is_dir():
+            return (declared,)
+    except OSError as error:
+        _unreadable(error)
     return (declared, _layer("requests", (str(requests),)))
 
 
@@ -82,5 +85,5 @@ def _unreadable(error: OSError) -> None:
     raise StalledError(
         f"{error.filename}: {error.strerror}",
         reason="SourceUnreadable",
-        hint="make it readable for this user or leave it out of PATHS",
+        hint="every manifest must be a regular file that this user can read; leave others out of PATHS",
     ) from error

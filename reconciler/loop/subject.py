@@ -32,9 +32,13 @@ def unpinned(subject: str, observed: ObservedState) -> Directive:
     pins = {pin.subject: pin for pin in observed.directives if pin.kind is DirectiveKind.PIN}
     found = next((ref for ref in _refs(subject) if ref in pins), None)
     found = found or _abbreviated(subject, (Digest(name) for name in pins if is_digest(name)))
-    if found is None:
+    if found is not None:
+        return pins[found]
+    held = {digest: pin for pin in pins.values() for digest in pin.digests}
+    digest = _abbreviated(subject, held)
+    if digest is None:
         raise _unknown(subject, "pins", "reconcile get directives")
-    return pins[found]
+    return held[digest]
 
 
 def undeleted(

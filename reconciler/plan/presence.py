@@ -8,6 +8,7 @@ from reconciler.core.action import Action
 from reconciler.core.digest import Digest
 from reconciler.core.directive import DirectiveKind
 from reconciler.core.observed import BlobObserved, ObservedState, Place
+from reconciler.core.source import LocalFile
 from reconciler.plan import steps
 from reconciler.plan.needs import Need
 
@@ -45,9 +46,16 @@ def _undeleted(observed: ObservedState) -> Mapping[Digest, str]:
     return found
 
 
+def _resumable(need: Need, blob: BlobObserved | None) -> int:
+    """How much of a partial download is of use: a local file is always copied from its first byte."""
+    if blob is None or blob.part_bytes is None or isinstance(need.sources[0], LocalFile):
+        return 0
+    return blob.part_bytes
+
+
 def _for_need(need: Need, blob: BlobObserved | None) -> Iterator[Action]:
     if blob is None or blob.place is None:
-        yield steps.fetch(need, 0 if blob is None else blob.part_bytes or 0)
+        yield steps.fetch(need, _resumable(need, blob))
         return
     if blob.place is Place.QUARANTINE:
         yield steps.adopt(

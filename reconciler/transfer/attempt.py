@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from reconciler.core.desired import Adopt
@@ -149,6 +150,7 @@ class Attempts:
         except StalledError as error:
             code = Code.ADMISSION_DENIED if error.reason == "PathNotAllowed" else Code.NOT_FOUND
             raise FetchError(code, error.message, hint=error.hint) from error
+        self._measure(spec, path, report)
         meter = Meter(self._clock, report.progress)
 
         def check(done_bytes: int) -> None:
@@ -162,6 +164,18 @@ class Attempts:
         meter.settled(stat.size_bytes, stat.size_bytes)
         link = FileIdentity(stat.dev, stat.inode, stat.size_bytes, stat.mtime_ns) if hardlink else None
         return Fetched(stat.size_bytes, link)
+
+    def _measure(self, spec: JobSpec, path: str, report: Report) -> None:
+        """The file has the declared size, or there is room for the one it has: known before the first byte."""
+        try:
+            size_bytes = Path(path).stat().st_size
+        except OSError as error:
+            raise FetchError(Code.NOT_FOUND, f"{path}: {error.strerror}") from error
+        if spec.size_bytes is None:
+            report.admit(size_bytes)
+        elif size_bytes != spec.size_bytes:
+            message = f"{path}: wanted {spec.size_bytes} bytes, as declared, got a file of {size_bytes}"
+            raise FetchError(Code.SIZE_MISMATCH, message, hint="correct `bytes` in the manifest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +232,7 @@ class _Exchange:
     def _check(self) -> None:
         self._order.report.verifying()
         self._order.token.check()
-        right = self._sink.hexdigest() == self._order.spec.digest
-        self._obey(self._download.digested(right=right))
+        self._obey(self._download.digested(self._order.spec.digest, self._sink.hexdigest()))
 
     def _ask(self) -> None:
         ask = self._download.ask()

@@ -252,11 +252,11 @@ class Download:
             return self._follow(Sign.NO_ANSWER, why, code)
         return self._end(code, why)
 
-    def digested(self, *, right: bool) -> Verdict:
+    def digested(self, wanted: str, got: str) -> Verdict:
         """The digest of all bytes is known."""
-        if right:
+        if got == wanted:
             return self._follow(Sign.RIGHT, "")
-        why = "the bytes do not have the declared SHA-256"
+        why = f"the bytes do not have the declared SHA-256: wanted {wanted}, got {got}"
         return self._follow(Sign.WRONG_SPLICED if self._spliced else Sign.WRONG, why)
 
     def _can_go_on(self) -> bool:

@@ -244,3 +244,9 @@ def test_a_lock_file_that_cannot_be_read_still_locks(tmp_path: Path) -> None:
         (tmp_path / "lock").write_bytes(b"")
         with pytest.raises(WriterLockedError, match="by another process"):
             acquire(tmp_path)
+
+
+def test_a_file_is_written_beside_the_current_folder_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    durable.write_atomic("plan.json", b"{}")
+    assert (tmp_path / "plan.json").read_bytes() == b"{}"

@@ -5,24 +5,39 @@ from __future__ import annotations
 from collections import Counter
 
 from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
+from reconciler.cli.render.diagnostics import error_lines
 from reconciler.cli.render.inventory import blob_status, job_document, ready_conditions
 from reconciler.cli.render.table import table
 from reconciler.cli.render.text import count
 from reconciler.cli.reporting import reporter
+from reconciler.core.observed import StoreStatus
 from reconciler.core.quantity import format_size
+from reconciler.core.report import Diagnostic, Exit
 from reconciler.core.status import Condition
-from reconciler.plan.document import JsonObject, condition_document, instant
+from reconciler.plan.document import JsonObject, condition_document, error_documents, instant
 from reconciler.ports import RegistrySnapshot
 from reconciler.settings import Settings
+
+_AS_IT_WAS = "what is listed is how things stood before; mount the disk or pass the right --store-dir"
 
 
 def status(*, output: OutputOption = None, places: Places = NOWHERE, context: Given) -> int:
     """Show every object: ready or not, why, and when it is tried next."""
     settings = context.settings(state_dir=places.state_dir, store_dir=places.store_dir, output=output)
     snapshot = context.assembly().read_registry(settings)
+    node = context.assembly().observe_now(settings).node
     lines = _lines(settings, snapshot, context.terminal.width)
-    reporter(context.terminal, settings, context.argv).show_document(_document(settings, snapshot), lines)
-    return 0
+    printer = reporter(context.terminal, settings, context.argv)
+    if node.store is not StoreStatus.MISSING:
+        printer.show_document(_document(settings, snapshot), lines)
+        return int(Exit.OK)
+    # What the registry says was so before the store went away; the next run would say StoreMissing.
+    error = Diagnostic("StoreMissing", f"{settings.store_dir}: {node.store_problem}", hint=_AS_IT_WAS)
+    exit_code = Exit.FAILED
+    errors: JsonObject = {"exit_code": int(exit_code), "errors": error_documents([error])}
+    printer.show_document(_document(settings, snapshot) | errors, lines)
+    context.terminal.tell(*error_lines([error]))
+    return int(exit_code)
 
 
 def _shown(snapshot: RegistrySnapshot) -> list[Condition]:

@@ -100,3 +100,8 @@ def test_an_abbreviation_of_two_digests_is_ambiguous() -> None:
         unpinned("ab" * 4, seen)
     assert caught.value.reason == "Ambiguous"
     assert unpinned("ab" * 4 + "2", seen) is pins[1]
+
+
+def test_a_pin_is_found_by_a_digest_it_holds() -> None:
+    pin = Directive(DirectiveKind.PIN, "adapters/gone", (digest("b"),), "me", NOW)
+    assert unpinned(digest("b")[:12], machine(pin)) is pin

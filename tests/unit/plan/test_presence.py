@@ -5,12 +5,14 @@ from __future__ import annotations
 from reconciler.core.action import AdoptHash, DropChangedLink, Fetch, Verify
 from reconciler.core.job import JobKind
 from reconciler.core.observed import FileIdentity, Place
+from reconciler.core.source import LocalFile
 from tests.builders import (
     ago,
     blob,
     converged,
     desired,
     digest,
+    file,
     find,
     foreign,
     gone,
@@ -162,3 +164,10 @@ def test_an_undelete_leaves_alone_what_is_wanted_anyway_or_lies_elsewhere_or_is_
     made = plan(desired(model("m", "wanted")), found)
 
     assert [(a.op, a.reason) for a in made.actions] == [("AdoptHash", "Wanted"), ("WriteEntry", "New")]
+
+
+def test_a_part_is_no_head_start_for_a_local_file() -> None:
+    """A copy starts from its first byte, so all of it still has to fit on the disk."""
+    local = file("a", sources=(LocalFile("/srv/manifests/a", "/srv/manifests"),))
+    fetch = find(plan(desired(model("m", local)), observed(gone("a", part=40))), "Fetch")
+    assert (fetch.reason, fetch.size_bytes) == ("Missing", 100)

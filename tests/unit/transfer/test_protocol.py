@@ -169,7 +169,7 @@ def test_no_answer_is_transient_and_loses_nothing() -> None:
 
 
 def checked(download: Download) -> Verdict:
-    return download.digested(right=False)
+    return download.digested("aa", "bb")
 
 
 def test_a_wrong_digest_of_pieces_restarts_and_of_one_read_ends() -> None:
