@@ -128,7 +128,7 @@ def _dead(blob: BlobObserved, row: BlobRow, policy: PrunePolicy, now: datetime, 
 
 def _quarantined(blob: BlobObserved, row: BlobRow, policy: PrunePolicy, now: datetime, held: _Held) -> _Due:
     if row.quarantined_at is None:
-        # The instant was lost with a database; the clock starts now rather than never or at once.
+        # Killed between the rename and its commit: the clock starts now rather than never or at once.
         again = steps.quarantine(blob.digest, blob.size_bytes, policy, held.owners, held.waits)
         return _Due((again,), now + timedelta(seconds=policy.quarantine_s))
     due_at = row.quarantined_at + timedelta(seconds=policy.quarantine_s)
