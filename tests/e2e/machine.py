@@ -33,7 +33,8 @@ AT_ONCE = {"ttl": "0s", "quarantine": "7d", "max_delete": {"share": "100%"}}
 PATIENCE_S = 60.0
 # No test asserts on time; what has not happened by then will not happen.
 
-_OWN_VARIABLES = ("RECONCILER_", "XDG_", "HF_", "COV_")
+_OWN_VARIABLES = ("RECONCILER_", "XDG_", "HF_", "COV_", "PYTHONDONTWRITEBYTECODE")
+# The last one makes every process compile the whole program again, which doubles what a command costs.
 _VOLATILE = ("lock", "registry.db-wal", "registry.db-shm")
 
 
