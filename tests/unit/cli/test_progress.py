@@ -6,6 +6,7 @@ import io
 import os
 import pty
 import re
+import select
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -137,20 +138,23 @@ def test_an_unknown_size_is_said_to_be_unknown() -> None:
     assert "(size unknown)" in lines_of((0.0, (running(0, None),)))[0]
 
 
+QUIET_S = 0.3
+
+
 class Screen:
     """The other side of a pseudo terminal of 80 columns."""
 
     def __init__(self) -> None:
         self.master, slave = pty.openpty()
-        os.set_blocking(self.master, False)
         self.stream = os.fdopen(slave, "w", encoding="utf-8")
 
     def text(self) -> str:
+        """All that was drawn: the kernel hands it over in pieces, some of them a moment later."""
         self.stream.flush()
-        try:
-            return os.read(self.master, 1_000_000).decode()
-        except BlockingIOError:
-            return ""
+        drawn = b""
+        while select.select([self.master], [], [], QUIET_S)[0]:
+            drawn += os.read(self.master, 1_000_000)
+        return drawn.decode()
 
     def close(self) -> None:
         self.stream.close()
