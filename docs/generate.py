@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from generators import cli, codes, conditions, manifest, schemas, settings, transfer
+from generators import api, cli, codes, conditions, events, manifest, processes, schemas, settings, transfer
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,12 +18,15 @@ FILES: Mapping[str, Callable[[], str]] = {
     "schemas/manifest.schema.json": schemas.manifest,
     "schemas/lock.schema.json": schemas.lock,
     "schemas/model_record.schema.json": schemas.model_record,
+    "docs/design/processes.md": processes.page,
     "docs/design/transfer.md": transfer.page,
     "docs/reference/manifest.md": manifest.page,
     "docs/reference/cli.md": cli.page,
     "docs/reference/settings.md": settings.page,
     "docs/reference/exit-codes-and-jobs.md": codes.page,
     "docs/reference/conditions-and-reasons.md": conditions.page,
+    "docs/reference/http-api.md": api.page,
+    "docs/reference/events.md": events.page,
 }
 
 

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -292,6 +292,7 @@ class WriterLock:
     def __init__(self, state_dir: PathText) -> None:
         self._path = Path(state_dir) / "lock"
         self._fd: int | None = None
+        self._holder: LockHolder | None = None
 
     def acquire(self, *, command: str, started_at: datetime, url: str | None = None) -> None:
         """This process is the writer. Raises WriterLockedError, naming the one that is, without waiting for it."""
@@ -302,10 +303,18 @@ class WriterLock:
             self._lock(fd)
             holder = LockHolder(os.getpid(), url, started_at.isoformat(), command)
             self._write_holder(fd, holder)
+            self._holder = holder
         except BaseException:
             os.close(fd)
             raise
         self._fd = fd
+
+    def announce(self, url: str) -> None:
+        """Others are told where the state API of this process listens; the lock is held."""
+        assert self._fd is not None, "only the writer has something to announce"
+        assert self._holder is not None
+        self._holder = replace(self._holder, url=url)
+        self._write_holder(self._fd, self._holder)
 
     def release(self) -> None:
         """This process is no writer; may be called twice."""
@@ -345,6 +354,15 @@ class WriterLock:
             data = text.encode()
             os.pwrite(fd, data, 0)
             os.ftruncate(fd, len(data))
+
+
+def writer_of(state_dir: PathText) -> LockHolder | None:
+    """The process that seems to be the writer, by the lock's file alone; None: none. For people: it takes no lock."""
+    try:
+        holder = _parse_holder((Path(state_dir) / "lock").read_bytes())
+    except OSError:
+        return None
+    return holder if holder is not None and _is_alive(holder.pid) else None
 
 
 def _holder_of(fd: int) -> LockHolder | None:

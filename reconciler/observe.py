@@ -25,7 +25,19 @@ from reconciler.core.observed import (
     SlotObserved,
     StoreStatus,
 )
-from reconciler.ports import BlobStat, BlobStore, Registry, RegistrySnapshot, SlotDriver, SlotRecords, StoreScan, Views
+from reconciler.core.process import ProcessObserved, RouteObserved
+from reconciler.core.slot import SlotRecord
+from reconciler.ports import (
+    BlobStat,
+    BlobStore,
+    Registry,
+    RegistrySnapshot,
+    Runtimes,
+    SlotDriver,
+    SlotRecords,
+    StoreScan,
+    Views,
+)
 
 STORE_ID = "store_id"
 PATHS = "paths"
@@ -33,12 +45,13 @@ REVISION = "revision"
 DEFAULT_SLOT = "default_slot"
 
 
-def observe(
+def observe(  # noqa: PLR0913 — one per port that is looked through
     registry: Registry,
     store: BlobStore,
     views: Views,
     records: SlotRecords,
     driver: SlotDriver,
+    runtimes: Runtimes,
     *,
     in_flight: frozenset[Digest] = frozenset(),
 ) -> tuple[ObservedState, RegistrySnapshot]:
@@ -47,6 +60,7 @@ def observe(
     `in_flight` are the digests whose jobs ran when the look began: what a fetch has published and
     not yet vouched for counts as still on its way.
     """
+    running = runtimes.observe()
     slots, unreadable = records.load()
     serving = driver.serving()
     links = views.links()
@@ -63,11 +77,12 @@ def observe(
             total_bytes=total_bytes,
             paths=_paths(snapshot.facts),
             revision=snapshot.facts.get(REVISION),
+            available_memory_bytes=runtimes.available_memory_bytes() if running else None,
             default_slot=snapshot.facts.get(DEFAULT_SLOT) or None,
         ),
         blobs=_blobs(snapshot.blobs, _landed(scan, snapshot, in_flight)),
         entries=_entries(snapshot.entries, store, scan, links, model_records),
-        slots={name: SlotObserved(record, serving.get(name)) for name, record in slots.items()},
+        slots=_slots(slots, serving, running),
         generations=snapshot.generations,
         jobs=snapshot.jobs,
         directives=snapshot.directives,
@@ -88,6 +103,21 @@ def store_status(recorded: str | None, found: str | None) -> tuple[StoreStatus, 
     if found is None:
         return StoreStatus.MISSING, "the store directory has no store.json: is its disk mounted?"
     return StoreStatus.MISSING, f"the store directory holds another store: wanted {recorded}, got {found}"
+
+
+Running = Mapping[str, tuple[tuple[ProcessObserved, ...], RouteObserved | None]]
+"""Launches and stable address by slot name, as `Runtimes.observe` gives them."""
+
+
+def _slots(
+    records: Mapping[str, SlotRecord], serving: Mapping[str, Digest | None], running: Running
+) -> Mapping[str, SlotObserved]:
+    """Recorded slots, and those of which nothing but a process or an address is left."""
+    found: dict[str, SlotObserved] = {}
+    for name in (*records, *(name for name in running if name not in records)):
+        processes, route = running.get(name, ((), None))
+        found[name] = SlotObserved(records.get(name, SlotRecord(name)), serving.get(name), processes, route)
+    return found
 
 
 _NOTHING = StoreScan({}, {}, {}, frozenset(), ())

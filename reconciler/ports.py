@@ -22,7 +22,8 @@ from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Job, JobSpec
 from reconciler.core.observed import BlobRow, Place
-from reconciler.core.slot import SlotRecord
+from reconciler.core.process import ProcessObserved, RouteObserved
+from reconciler.core.slot import SlotRecord, SlotTarget
 from reconciler.core.status import Condition
 
 
@@ -155,6 +156,10 @@ class BlobStore(Protocol):
         """Re-hash the bytes at `place`; `check` gets the bytes done so far at least every MiB, and may raise."""
         ...
 
+    def read_blob(self, digest: Digest, offset: int, size_bytes: int) -> bytes:
+        """Up to `size_bytes` of a verified blob's bytes from `offset` on; fewer only where it ends."""
+        ...
+
     def adopt_file(self, digest: Digest, path: str, *, hardlink: bool, check: Callable[[int], None]) -> BlobStat:
         """Bring in a file of this machine: clone or copy into `tmp`, hash that inode, publish; or link.
 
@@ -268,6 +273,48 @@ class SlotDriver(Protocol):
         ...
 
 
+class Runtimes(Protocol):
+    """Processes of slots and their stable addresses. Effects by the pass alone; nothing here waits for health.
+
+    Processes and proxies outlive this program; a new one finds them again by what was recorded
+    before each was started.
+    """
+
+    def observe(self) -> Mapping[str, tuple[tuple[ProcessObserved, ...], RouteObserved | None]]:
+        """By slot name: its launches, oldest first, and its stable address. Also slots without a record."""
+        ...
+
+    def available_memory_bytes(self) -> int | None:
+        """What processes could still take without swapping; None: unknown."""
+        ...
+
+    def start(self, slot: str, target: SlotTarget) -> str:
+        """A process of the target is started, its intent durable first; the id of the launch.
+
+        Raises StalledError (reason `CannotStart`) if the program can't be run or a secret is missing.
+        """
+        ...
+
+    def stop(self, slot: str, launch_id: str) -> None:
+        """The launch is asked to end and will be made to; the record of one that ended is removed."""
+        ...
+
+    def rescale(self, slot: str, launch_id: str, scales: tuple[float, ...]) -> None:
+        """The launch applies its adapters with these scales. Raises TransientError if it does not accept them."""
+        ...
+
+    def route(self, slot: str, port: int | None, launch_id: str | None) -> None:
+        """The slot's stable address is `port` and leads to the launch; without a port it is given up.
+
+        Raises StalledError (reason `PortTaken`) if another program listens there.
+        """
+        ...
+
+    def close(self) -> None:
+        """Nothing is watched any more; processes and proxies run on."""
+        ...
+
+
 # ---- registry --------------------------------------------------------------------------------
 
 
@@ -327,6 +374,17 @@ class Registry(Protocol):
 
     def ledger(self, limit: int) -> tuple[LedgerRow, ...]:
         """The newest `limit` rows, newest first."""
+        ...
+
+    def directives(self) -> tuple[Directive, ...]:
+        """All directives, without the cost of a snapshot."""
+        ...
+
+    def reserve(self, count: int) -> EventId:
+        """The first of `count` consecutive ids that no event of any process has or will get.
+
+        Every event committed later, by any process, has a higher one; every event committed before a lower one.
+        """
         ...
 
     def version(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
@@ -26,8 +27,14 @@ DEFAULT_HF_TOKEN = "env:HF_TOKEN"  # noqa: S105 — the name of a variable, neve
 _FIELDS_BY_VARIABLE = {
     "RECONCILER_TIMEOUT": "timeout_s",
     "RECONCILER_HF_ENDPOINT": "hf_endpoint",
+    "RECONCILER_GIT_INTERVAL": "git_interval_s",
     "NO_COLOR": "no_color",
 }
+DEFAULT_LISTEN = "127.0.0.1:8470"
+"""Only this machine can reach it."""
+
+_PROGRAM = re.compile(r"/[^\x00-\x1f]+|[^/\s\x00-\x1f]+").fullmatch
+_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)").fullmatch
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -45,6 +52,24 @@ class Output(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     GITHUB = "github"
+
+
+class LogFormat(StrEnum):
+    """How `serve` logs."""
+
+    AUTO = "auto"
+    """`text` on a terminal, `json` elsewhere."""
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(StrEnum):
+    """The least of what `serve` logs."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 def _folder(value: object) -> Path:
@@ -73,18 +98,23 @@ def _folders(value: object) -> tuple[Path, ...]:
 
 
 def _timeout_s(value: object) -> float | None:
-    if value is None:
-        return None
+    return None if value is None else _duration_s(value)
+
+
+def _duration_s(value: object) -> float:
     seconds = parse_duration(str(value))
     if seconds <= 0:
         raise ValueError(f"wanted a duration above zero, such as 30m, got {str(value)!r}")
     return seconds
 
 
-def _output(value: object) -> str:
-    if str(value) not in list(Output):
-        raise ValueError(f"wanted one of {', '.join(Output)}, got {str(value)!r}")
-    return str(value)
+def _one_of(choices: type[StrEnum]) -> BeforeValidator:
+    def check(value: object) -> str:
+        if str(value) not in list(choices):
+            raise ValueError(f"wanted one of {', '.join(choices)}, got {str(value)!r}")
+        return str(value)
+
+    return BeforeValidator(check)
 
 
 def _switch(value: object) -> bool:
@@ -96,15 +126,56 @@ def _switch(value: object) -> bool:
 
 def _reference(value: object) -> str:
     kind, _, rest = str(value).partition(":")
-    if kind not in ("env", "file") or not rest:
+    if kind not in ("env", "file", "credential") or not rest or (kind == "credential" and "/" in rest):
         # The value is not shown: it is probably the token itself.
-        raise ValueError("wanted a reference to a secret, env:NAME or file:PATH, got something else")
+        raise ValueError("wanted a reference to a secret, env:NAME, file:PATH or credential:NAME, got something else")
     return str(value)
 
 
 def _endpoint(value: object) -> str:
+    return _address(value, f"wanted the URL of a hub, such as {PUBLIC_HUB}", "RECONCILER_HF_TOKEN")
+
+
+def _node(value: object) -> str | None:
+    wanted = "wanted the address of a node's state API, such as http://gpu.lan:8470"
+    return None if value is None else _address(value, wanted, "RECONCILER_AGAINST_TOKEN")
+
+
+def _listen(value: object) -> str:
+    text = str(value).strip()
+    host, colon, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    is_port = port.isascii() and port.isdecimal() and int(port) <= 65535
+    if not colon or not bare or not is_port or (":" in bare) != (host != bare) or bare.split() != [bare]:
+        raise ValueError(f"wanted HOST:PORT, such as {DEFAULT_LISTEN} or [::1]:0, got {text!r}")
+    return text
+
+
+def _words(value: object) -> tuple[str, ...]:
+    if isinstance(value, list | tuple):
+        return tuple(str(item) for item in value)
+    return tuple(str(value).replace(",", " ").split())
+
+
+def _programs(value: object) -> tuple[str, ...]:
+    names = value if isinstance(value, list | tuple) else re.split(rf"[,{os.pathsep}]", str(value))
+    programs = tuple(name for name in (str(item).strip() for item in names) if name)
+    for program in programs:
+        if not _PROGRAM(program):
+            raise ValueError(f"wanted programs, each a name or an absolute path, got {program!r}")
+    return programs
+
+
+def _optional_file(value: object) -> Path | None:
+    return None if value is None else _folder(value)
+
+
+def _optional_reference(value: object) -> str | None:
+    return None if value is None else _reference(value)
+
+
+def _address(value: object, wanted: str, token_setting: str) -> str:
     text = str(value).strip().rstrip("/")
-    wanted = f"wanted the URL of a hub, such as {PUBLIC_HUB}"
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
@@ -113,9 +184,7 @@ def _endpoint(value: object) -> str:
     if parts.scheme not in ("https", "http") or not host or port == 0:
         raise ValueError(f"{wanted}, got scheme {parts.scheme!r} and host {host or ''!r}")
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError(
-            f"{wanted}, got one with a user name, query or fragment; name a token with RECONCILER_HF_TOKEN"
-        )
+        raise ValueError(f"{wanted}, got one with a user name, query or fragment; name a token with {token_setting}")
     return text
 
 
@@ -162,10 +231,46 @@ class Settings(BaseSettings):
     """Where `hf://` sources are fetched from; without a slash at the end."""
     file_roots: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders)] = Field(default=())
     """Folders, besides that of the manifest, from which `file:` sources may be adopted."""
-    output: Annotated[Output, BeforeValidator(_output)] = Field(default=Output.TREE)
+    output: Annotated[Output, _one_of(Output)] = Field(default=Output.TREE)
     """What `-o` is when it is not given."""
     no_color: Annotated[bool, BeforeValidator(bool)] = Field(default=False, validation_alias="NO_COLOR")
     """Any value but the empty one means no colour (no-color.org)."""
+    listen: Annotated[str, BeforeValidator(_listen)] = Field(default=DEFAULT_LISTEN)
+    """Where `serve` offers its state API, `HOST:PORT`; port 0 is any free one, which it then prints."""
+    api_token: Annotated[str | None, BeforeValidator(_optional_reference)] = Field(default=None)
+    """Where the token is that the state API asks for; needed unless only this machine can reach it."""
+    api_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(default=())
+    """Further names that clients may call this node by, joined by commas: others are refused (DNS rebinding)."""
+    git: str | None = Field(default=None)
+    """The URL of the repository that `serve` follows; none: it watches PATHS."""
+    git_ref: str = Field(default="main")
+    """The branch or tag that is followed."""
+    git_path: str = Field(default="manifests")
+    """The folder or file of manifests in the repository; `.` is its root."""
+    git_interval_s: Annotated[float, NoDecode, BeforeValidator(_duration_s)] = Field(
+        default=60.0, validation_alias="RECONCILER_GIT_INTERVAL"
+    )
+    """How often the repository is asked for a new commit."""
+    git_token: Annotated[str | None, BeforeValidator(_optional_reference)] = Field(default=None)
+    """Where the access token for an https repository is; it is sent to that host alone."""
+    git_signers: Annotated[Path | None, BeforeValidator(_optional_file)] = Field(default=None)
+    """The allowed signers (ssh-keygen) of commits; set: an unsigned commit, or one of somebody else, is refused."""
+    runtimes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_programs)] = Field(default=())
+    """Programs that slots may start, joined by commas or colons: names looked up on PATH, or absolute paths."""
+    notify_url: str | None = Field(default=None)
+    """The webhook that is told when a condition changes."""
+    notify_secret: Annotated[str | None, BeforeValidator(_optional_reference)] = Field(default=None)
+    """Where the secret is that messages to the webhook are signed with (HMAC-SHA256)."""
+    log_format: Annotated[LogFormat, _one_of(LogFormat)] = Field(default=LogFormat.AUTO)
+    """How `serve` logs: text, json (one object per line), or auto: text on a terminal, else json."""
+    log_level: Annotated[LogLevel, _one_of(LogLevel)] = Field(default=LogLevel.INFO)
+    """The least that `serve` logs: debug, info, warning or error."""
+    env_file: Annotated[Path | None, BeforeValidator(_optional_file)] = Field(default=None)
+    """A file of `NAME=value` lines that `serve` reads at its start and on SIGHUP; the environment wins over it."""
+    against: Annotated[str | None, BeforeValidator(_node)] = Field(default=None)
+    """The node that `reconcile --dry-run` plans for, by the address of its state API; None: this one."""
+    against_token: Annotated[str | None, BeforeValidator(_optional_reference)] = Field(default=None)
+    """Where that node's API token is (`env:NAME` or `file:PATH`), never the token; None: it wants none."""
 
 
 def load_settings(options: Mapping[str, object]) -> Settings:
@@ -202,29 +307,101 @@ def _origin(location: str, options: Mapping[str, object]) -> str:
         return "--" + field.removesuffix("_s").replace("_", "-")
     if field == "hf_endpoint" and not os.environ.get("RECONCILER_HF_ENDPOINT"):
         return "HF_ENDPOINT"
+    return variable_of(field)
+
+
+def variable_of(field: str) -> str:
+    """The environment variable of the setting."""
     return next((name for name, of in _FIELDS_BY_VARIABLE.items() if of == field), "RECONCILER_" + field.upper())
 
 
+def host_and_port(listen: str) -> tuple[str, int]:
+    """The host, without brackets, and the port of `Settings.listen`."""
+    host, _, port = listen.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 def resolve_secret(reference: str) -> str | None:
-    """The secret that `env:NAME` or `file:PATH` names; None when the variable is unset or empty.
+    """The secret that `env:NAME`, `file:PATH` or `credential:NAME` (systemd) names; None when it is unset or empty.
 
     Raises StalledError (reason `SecretUnreadable`), which never shows the secret.
     """
-    kind, _, rest = reference.partition(":")
-    secret = os.environ.get(rest, "") if kind == "env" else _read_secret(rest)
-    secret = secret.strip()  # editors and `echo` end files with a newline
+    secret = _secret(reference).strip()  # editors and `echo` end files with a newline
     if not secret.isascii() or not secret.isprintable():
         message = f"the secret at {reference} holds characters that no HTTP header can carry"
         raise StalledError(message, reason="SecretUnreadable", hint="it must be one line of ASCII")
     return secret or None
 
 
-def _read_secret(path: str) -> str:
+def process_environment() -> Mapping[str, str]:
+    """The environment of this process, for those who start others: they pick what to hand on."""
+    return dict(os.environ)
+
+
+class EnvironmentFile:
+    """The variables of a file as if they had been set; one that was set before wins. Read again at will."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before = dict(os.environ)
+        self._set: set[str] = set()
+
+    def read(self) -> None:
+        """What the file says now holds; what it said before and does not now is unset.
+
+        Raises InvalidSettingError, and then everything stays as it was.
+        """
+        found = {name: value for name, value in self._parsed().items() if name not in self._before}
+        for name in self._set - found.keys():
+            os.environ.pop(name, None)
+        os.environ.update(found)
+        self._set = set(found)
+
+    def _parsed(self) -> dict[str, str]:
+        try:
+            lines = self._path.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            problem = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise InvalidSettingError(f"RECONCILER_ENV_FILE: {self._path} can't be read: {problem}") from None
+        found: dict[str, str] = {}
+        for number, line in enumerate(lines, start=1):
+            if not line.strip() or line.lstrip().startswith(("#", ";")):
+                continue
+            assignment = _ASSIGNMENT(line)
+            if assignment is None:
+                # The line is not shown: it may hold a secret.
+                raise InvalidSettingError(f"RECONCILER_ENV_FILE: {self._path}:{number}: wanted NAME=value")
+            found[assignment[1]] = _unquoted(assignment[2].strip())
+        return found
+
+
+def _unquoted(text: str) -> str:
+    is_quoted = len(text) >= 2 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if is_quoted else text
+
+
+def _secret(reference: str) -> str:
+    kind, _, rest = reference.partition(":")
+    if kind == "env":
+        return os.environ.get(rest, "")
+    if kind == "file":
+        return _read_secret(reference, rest)
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if not folder:
+        raise StalledError(
+            f"the secret at {reference} can't be read: this process was given no credentials",
+            reason="SecretUnreadable",
+            hint="systemd hands them over with LoadCredential=",
+        )
+    return _read_secret(reference, f"{folder}/{rest}")
+
+
+def _read_secret(reference: str, path: str) -> str:
     try:
         return Path(path).expanduser().read_text("ascii", errors="surrogateescape")
     except (OSError, RuntimeError, ValueError) as error:
         problem = error.strerror if isinstance(error, OSError) else "the path can't be used"
-        hint = "make the file readable for this user, or change RECONCILER_HF_TOKEN"
+        hint = "make the file readable for this user, or name another one"
         raise StalledError(
-            f"the secret at file:{path} can't be read: {problem}", reason="SecretUnreadable", hint=hint
+            f"the secret at {reference} can't be read: {problem}", reason="SecretUnreadable", hint=hint
         ) from error

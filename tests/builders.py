@@ -11,13 +11,17 @@ from datetime import datetime, timedelta
 from reconciler.core.action import Action
 from reconciler.core.desired import (
     AdapterSpec,
+    AdapterUse,
     DesiredState,
+    Driver,
     FileSpec,
+    Load,
     ModelSpec,
     Move,
     Provenance,
     PrunePolicy,
     Role,
+    Runtime,
     SlotSpec,
     Transfer,
     WeightsSpec,
@@ -104,6 +108,25 @@ def _files(name: str, files: tuple[str | FileSpec, ...]) -> tuple[FileSpec, ...]
 def slot(name: str, serves: str) -> SlotSpec:
     """A declared slot."""
     return SlotSpec(name, serves)
+
+
+COMMAND = ("llama-server", "--model", "{model}", "{adapters}", "--port", "{port}")
+
+
+def process_slot(
+    name: str,
+    serves: str,
+    *scales: tuple[str, float],
+    command: tuple[str, ...] = COMMAND,
+    port: int | None = None,
+    load: Load = Load.EAGER,
+    idle_ttl_s: float | None = None,
+    health: str = "/health",
+) -> SlotSpec:
+    """A declared slot with a process; `scales` are its adapters."""
+    uses = tuple(AdapterUse(*use) for use in scales)
+    runtime = Runtime(command, port=port, health=health)
+    return SlotSpec(name, serves, Driver.PROCESS, False, uses, load, idle_ttl_s, runtime)
 
 
 def desired(

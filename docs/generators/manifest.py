@@ -7,9 +7,9 @@ from typing import Any
 
 from generators.markdown import code, document, table
 
-from reconciler.manifest import scalars
+from reconciler.manifest import occasions, scalars
 from reconciler.manifest.fields import CATALOG, MANIFEST
-from reconciler.manifest.shapes import Field, Group, GroupList, ListType, NamedGroups, ValueType
+from reconciler.manifest.shapes import Field, Group, GroupList, ListType, NamedGroups, NamedValues, ValueType
 
 PLACEHOLDERS = {
     "model name": "NAME",
@@ -25,6 +25,11 @@ KINDS = {
     id(scalars.SHARE): "percentage",
     id(scalars.HOST_RULE): "host",
     id(scalars.SOURCE_TEXT): "source",
+    id(scalars.FINITE): "number",
+    id(scalars.POSITIVE): "number above 0",
+    id(occasions.CRON): "cron expression",
+    id(occasions.TIMEZONE): "time zone",
+    id(occasions.INTERVAL): "duration",
 }
 
 
@@ -79,10 +84,16 @@ def _kind(kind: ValueType) -> str:
     match kind:
         case ListType():
             return f"list of {_kind(kind.item)}s"
+        case NamedValues():
+            return f"map of {kind.what}s"
         case scalars.ScalarType(schema={"enum": values}):
             return ", ".join(code(value) for value in values)
         case scalars.ScalarType(schema={"type": "boolean"}):
             return "`true`, `false`"
+        case scalars.ScalarType(schema={"type": "integer", "minimum": minimum, "maximum": maximum}) if (
+            maximum != scalars.MAX_INTEGER
+        ):
+            return f"whole number from {minimum} to {maximum}"
         case scalars.ScalarType(schema={"type": "integer", "minimum": minimum}):
             return f"whole number from {minimum}"
         case _:
@@ -106,7 +117,13 @@ def _meaning(field: Field[Any]) -> str:
 
 
 def _written(example: object) -> str:
-    return f"[{', '.join(map(str, example))}]" if isinstance(example, list) else str(example)
+    match example:
+        case list():
+            return f"[{', '.join(map(str, example))}]"
+        case dict():
+            return f"{{{', '.join(f'{key}: {value}' for key, value in example.items())}}}"
+        case _:
+            return str(example)
 
 
 def _later(group: Group, path: tuple[str, ...]) -> Iterator[str]:

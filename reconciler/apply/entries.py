@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from reconciler.apply.adapter_check import INVALID, invalid_adapters, is_invalid
 from reconciler.apply.backends import Backends
 from reconciler.core.action import Action, RemoveEntry, RemoveGeneration, WriteEntry
 from reconciler.core.change import ChangeSet, DropEntry, DropGeneration, PutEntry, PutGeneration
@@ -13,6 +14,7 @@ from reconciler.core.entry import Entry
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import EventDraft, Topic
 from reconciler.core.names import disk_name
+from reconciler.ports import Registry
 
 RenderRecord = Callable[[Entry, Mapping[Digest, int], str | None], bytes]
 """(entry, sizes, redacted URL of its first file or None) → the validated model record."""
@@ -30,18 +32,21 @@ def write_entries(
     """All entries are registered and visible, in two commits however many there are.
 
     Blobs exist already (the caller checked); generations are owned before they are made, and the
-    record and view of an entry follow its row. Every step may run twice. Returns what kept a
-    record or view from being written, by action id: those are seen as drifted by the next look.
+    record and view of an entry follow its row. Every step may run twice. Returns failures by action
+    id: adapters that are none, which are registered no longer, and what kept a record or view from
+    being written: those are seen as drifted by the next look.
     """
     registry, store = backends.registry, backends.store
     now = backends.clock.now()
+    failures = dict(invalid_adapters(actions, backends, sizes))
+    gone = _no_longer_valid(actions, failures, registry)
+    actions = tuple((action, operation) for action, operation in actions if action.id not in failures)
     registry.commit(ChangeSet(tuple(PutGeneration(op.files) for _, op in actions)))
     for _, operation in actions:
         store.write_generation(operation.files)
     entries = {a.id: Entry(op.spec, op.files.id, op.previous, now) for a, op in actions}
-    events = tuple(_changed(op, action.reason) for action, op in actions)
-    registry.commit(ChangeSet(tuple(PutEntry(entry) for entry in entries.values()), events))
-    failures: dict[str, ReconcilerError] = {}
+    events = (*gone.events, *(_changed(op, action.reason) for action, op in actions))
+    registry.commit(ChangeSet((*gone.changes, *(PutEntry(entry) for entry in entries.values())), events))
     written: list[EventDraft] = []
     for action, operation in actions:
         if operation.spec.kind is Kind.MODEL:
@@ -53,6 +58,19 @@ def write_entries(
     backends.views.sync()
     registry.commit(ChangeSet((), tuple(written)))
     return failures
+
+
+def _no_longer_valid(
+    actions: tuple[tuple[Action, WriteEntry], ...], failures: Mapping[str, ReconcilerError], registry: Registry
+) -> ChangeSet:
+    """What takes earlier entries of adapters away that are wrong now, because they or their base models changed."""
+    names = [action.name for action, _ in actions if is_invalid(failures.get(action.id))]
+    registered = registry.snapshot().entries if names else {}
+    names = [name for name in names if f"adapters/{name}" in registered]
+    return ChangeSet(
+        tuple(DropEntry(f"adapters/{name}") for name in names),
+        tuple(EventDraft(Topic.ADAPTERS_CHANGED, {"op": "removed", "id": name, "reason": INVALID}) for name in names),
+    )
 
 
 def _show(entry: Entry, backends: Backends, render: RenderRecord, sizes: Mapping[Digest, int], url: str | None) -> None:

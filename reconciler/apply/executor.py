@@ -9,24 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from reconciler.apply import entries, prune, slots
 from reconciler.apply.backends import Backends
 from reconciler.core.action import (
     Action,
     AdoptHash,
+    ApplyScales,
     DropChangedLink,
     Fetch,
     ForgetBlob,
     MarkUnreferenced,
     MoveSlot,
+    Promote,
     Quarantine,
     Reclaim,
     RemoveEntry,
     RemoveGeneration,
     RemovePart,
     RemoveSlot,
+    Rollback,
+    SetRoute,
+    StartCandidate,
+    StartProcess,
+    StopProcess,
     SwitchSlot,
     UnmarkUnreferenced,
     Verify,
@@ -110,7 +117,7 @@ class Executor:
             self._acted(action, result)
             yield result
 
-    def _carry_out(  # noqa: C901 — one arm per operation
+    def _carry_out(
         self, batch: tuple[Action, ...], plan: Plan, observed: ObservedState, urls: Mapping[str, str]
     ) -> Mapping[str, Result]:
         """Carry out a batch of one kind of operation; the results that are not simply done."""
@@ -127,12 +134,20 @@ class Executor:
                 entries.remove_entries(_pairs(batch, RemoveEntry), backends)
             case RemoveGeneration():
                 entries.remove_generations(_pairs(batch, RemoveGeneration), backends)
-            case SwitchSlot():
-                slots.switch_slot(first, backends)
-            case MoveSlot():
-                slots.move_slot(first, backends)
-            case RemoveSlot():
-                slots.remove_slot(first, backends)
+            case (
+                SwitchSlot()
+                | StartCandidate()
+                | Promote()
+                | Rollback()
+                | StartProcess()
+                | StopProcess()
+                | ApplyScales()
+                | SetRoute()
+                | MoveSlot()
+                | RemoveSlot()
+            ):
+                waits = slots.change_slot(batch[0], first, plan, backends)
+                return {} if waits is None else {waits.id: waits}
             case MarkUnreferenced() | UnmarkUnreferenced() | ForgetBlob():
                 marks = tuple((a, op) for a in batch if isinstance(op := a.operation, prune.Marking))
                 prune.mark(marks, backends, observed, plan.fingerprint)
@@ -159,7 +174,7 @@ class Executor:
         return kept
 
 
-_ALONE = (SwitchSlot, MoveSlot, RemoveSlot, RemovePart, DropChangedLink)
+_ALONE = (*get_args(slots.SlotOperation), RemovePart, DropChangedLink)
 _MARKS = (MarkUnreferenced, UnmarkUnreferenced, ForgetBlob)
 
 

@@ -9,11 +9,10 @@ from reconciler.core.action import Action, ForgetBlob, MarkUnreferenced, Quarant
 from reconciler.core.change import AppendHistory, Change, ChangeSet, MarkBlob, QuarantineBlob, UnmarkBlob
 from reconciler.core.change import ForgetBlob as ForgetRow
 from reconciler.core.digest import Digest
-from reconciler.core.directive import DirectiveKind
 from reconciler.core.event import EventDraft, Topic
 from reconciler.core.history import HistoryRow
 from reconciler.core.observed import ObservedState
-from reconciler.plan.reach import named_now
+from reconciler.plan.reach import PROTECTING, named_now
 
 Marking = MarkUnreferenced | UnmarkUnreferenced | ForgetBlob
 
@@ -29,7 +28,7 @@ def still_needed(digests: frozenset[Digest], backends: Backends) -> frozenset[Di
     snapshot = backends.registry.snapshot()
     named = set(named_now(snapshot.entries.values(), slots.values())) | backends.lane.active() | snapshot.jobs.keys()
     for directive in snapshot.directives:
-        if directive.kind in (DirectiveKind.PIN, DirectiveKind.UNDELETE):
+        if directive.kind in PROTECTING:
             named.update(directive.digests)
     return digests & named
 

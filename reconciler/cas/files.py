@@ -66,6 +66,17 @@ class FileBlobStore:
         finally:
             os.close(fd)
 
+    def read_blob(self, digest: Digest, offset: int, size_bytes: int) -> bytes:
+        """The bytes of the blob there."""
+        self._identity.require()
+        path = self._blob(Place.BY_HASH, digest)
+        with durable.storage_errors("read", path):
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                return os.pread(fd, size_bytes, offset)
+            finally:
+                os.close(fd)
+
     def adopt_file(self, digest: Digest, path: str, *, hardlink: bool, check: Callable[[int], None]) -> BlobStat:
         """The blob `digest` exists, made of the file at `path`."""
         self._identity.require()

@@ -8,18 +8,37 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from reconciler import __version__
-from reconciler.cli.options import NOWHERE, UNLIMITED, CheckOutputOption, Flag, Given, Limits, Places
+from reconciler.cli.options import (
+    NOWHERE,
+    THIS_NODE,
+    UNLIMITED,
+    CheckOutputOption,
+    Flag,
+    Given,
+    Limits,
+    OtherNode,
+    Places,
+)
 from reconciler.cli.paths import check_paths
 
 DEFAULT_PATHS = ("manifests",)
 
 COMMANDS = {
+    "serve": "Converge for ever, and offer the state API.",
     "validate": "Check manifests; needs no store.",
     "status": "Every object: ready or not, why, and when it is tried next.",
     "get": "List models, slots, adapters, jobs, blobs, history, directives or conditions.",
     "gc": "Prune by the last good manifests.",
     "undelete": "Take a model or blob out of quarantine.",
     "pin": "Protect a model or blob from pruning.",
+    "suspend": "Do nothing for the node, or for one object, until resume.",
+    "resume": "End what suspend, pause, cancel or down said.",
+    "pause": "Let downloads rest; what they have is kept.",
+    "cancel": "End downloads; what they have is removed.",
+    "confirm": "Allow the deletions that the prune fuse withholds.",
+    "load": "Start the process of a slot.",
+    "unload": "Stop the process of a slot until load.",
+    "down": "Stop the processes of all slots.",
     "verify": "Re-hash blobs and move corrupt ones aside.",
     "events": "What happened, oldest first.",
     "schema": "Print the JSON Schema of a manifest or model record.",
@@ -51,6 +70,7 @@ def converge(  # noqa: PLR0913 — each is an option of the command line
     out: str | None = None,
     plan: str | None = None,
     confirm_prune: str | None = None,
+    node: OtherNode = THIS_NODE,
     output: CheckOutputOption = None,
     limits: Limits = UNLIMITED,
     places: Places = NOWHERE,
@@ -82,6 +102,8 @@ def converge(  # noqa: PLR0913 — each is an option of the command line
         offline=limits.offline,
         wait=limits.wait,
         output=output,
+        against=node.against,
+        against_token=node.against_token,
     )
     command = importlib.import_module("reconciler.cli.commands.converge")
     request = command.Request(

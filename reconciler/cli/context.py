@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 from reconciler.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from reconciler.assembly import Observer, RunOptions, VerifyReport
+    from reconciler.assembly import Observer, RunOptions, ServeOptions, Service, VerifyReport
     from reconciler.core.event import Event, EventId
     from reconciler.core.history import HistoryRow
     from reconciler.core.observed import ObservedState
-    from reconciler.core.report import Diagnostic, RunReport
+    from reconciler.core.report import Diagnostic, Exit, RunReport
+    from reconciler.loop.down import TakenDown
+    from reconciler.loop.steering import Decision, Deed
     from reconciler.ports import RegistrySnapshot
     from reconciler.settings import Settings
 
@@ -42,6 +44,10 @@ class Assembly(Protocol):
 
     def run(self, settings: Settings, options: RunOptions, observer: Observer) -> RunReport:
         """Converge, or plan only."""
+        ...
+
+    def plan_against(self, settings: Settings, options: RunOptions, observer: Observer) -> RunReport:
+        """Plan for the node at `options.against`."""
         ...
 
     def validate(
@@ -76,8 +82,20 @@ class Assembly(Protocol):
         """What will be restored, in words, and the run that did it."""
         ...
 
+    def steer(self, settings: Settings, deed: Deed, subject: str, reason: str) -> Decision:
+        """What an operator decided, durable."""
+        ...
+
+    def down(self, settings: Settings, reason: str, timeout_s: float, observer: Observer) -> tuple[Decision, TakenDown]:
+        """What was decided, and what became of the processes of slots."""
+        ...
+
     def verify(self, settings: Settings, subjects: tuple[str, ...], observer: Observer) -> VerifyReport:
         """What a re-hash of the blobs found."""
+        ...
+
+    def serve(self, settings: Settings, options: ServeOptions, service: Service) -> Exit:
+        """Converge until a signal ends it; the exit code."""
         ...
 
     def schema(self, what: str) -> str:

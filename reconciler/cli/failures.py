@@ -17,6 +17,7 @@ _EXITS_BY_REASON: Mapping[str, Exit] = {
     "InvalidSetting": Exit.USAGE,
     "InvalidSavedPlan": Exit.USAGE,
     "PruneBlocked": Exit.BLOCKED,
+    "StaleConfirmation": Exit.BLOCKED,
 }
 
 

@@ -70,3 +70,19 @@ class Limits:
 
 UNLIMITED = Limits()
 """No limit was given."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class OtherNode:
+    """The node that a dry run plans for."""
+
+    against: str | None = None
+    """With --dry-run: plan for the node whose state API is at this URL. [env: RECONCILER_AGAINST]"""
+
+    against_token: str | None = None
+    """Where that node's API token is: env:NAME or file:PATH. [env: RECONCILER_AGAINST_TOKEN]"""
+
+
+THIS_NODE = OtherNode()
+"""None was given."""

@@ -19,7 +19,7 @@ from reconciler.plan.document import JsonObject, problems, report_document
 from reconciler.settings import Output, Settings
 
 _DROPPED_FLAGS = frozenset({"--dry-run", "--detailed-exitcode"})
-_DROPPED_OPTIONS = ("--confirm-prune", "--out", "--plan", "--output", "-o")
+_DROPPED_OPTIONS = ("--confirm-prune", "--out", "--plan", "--output", "-o", "--against", "--against-token")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from reconciler.core.desired import Transfer
 from reconciler.core.digest import Digest
 from reconciler.core.entry import EntrySpec, FileSet
 from reconciler.core.job import Code
-from reconciler.core.slot import SlotTarget
+from reconciler.core.slot import LaunchFailure, SlotTarget
 from reconciler.core.source import Source
 
 
@@ -81,6 +81,68 @@ class SwitchSlot:
 
     slot: str
     target: SlotTarget
+
+
+@dataclass(frozen=True, slots=True)
+class StartCandidate:
+    """Instant: a process of the target is started beside what serves now; promotion waits for its health."""
+
+    slot: str
+    target: SlotTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Instant: the healthy candidate becomes current: link and stable address lead to it."""
+
+    slot: str
+    target: SlotTarget
+    launch_id: str | None
+    """None: the candidate is not healthy yet, and the step waits until it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Instant: the candidate is given up; the slot stays on, or goes back to, what it served before."""
+
+    slot: str
+    failure: LaunchFailure
+
+
+@dataclass(frozen=True, slots=True)
+class StartProcess:
+    """Instant: a process of the slot's current target is started: none runs, or it crashed (then with `failure`)."""
+
+    slot: str
+    target: SlotTarget
+    failure: LaunchFailure | None = None
+    """What the record says of earlier launches from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopProcess:
+    """Instant: the launch is asked to end, and made to end if it does not."""
+
+    slot: str
+    launch_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyScales:
+    """Instant: the running launch applies its adapters with these scales, without a restart."""
+
+    slot: str
+    target: SlotTarget
+    launch_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetRoute:
+    """Instant: the slot's stable address is kept at `port` and leads to the launch; None for both: it is given up."""
+
+    slot: str
+    port: int | None
+    launch_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +221,13 @@ Operation = (
     | WriteEntry
     | RemoveEntry
     | SwitchSlot
+    | StartCandidate
+    | Promote
+    | Rollback
+    | StartProcess
+    | StopProcess
+    | ApplyScales
+    | SetRoute
     | MoveSlot
     | RemoveSlot
     | MarkUnreferenced

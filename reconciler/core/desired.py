@@ -104,6 +104,10 @@ class AdapterSpec:
     display_name: str | None = None
     labels: tuple[str, ...] = ()
     transfer: Transfer = Transfer()
+    alpha: float | None = None
+    """What the file must say; None: whatever it says."""
+    rank: int | None = None
+    """What the file must say; None: whatever it says."""
 
     @property
     def ref(self) -> str:
@@ -123,6 +127,44 @@ class Driver(StrEnum):
     """What serves a slot."""
 
     LINK = "link"
+    """Files only: whoever opens the path gets the model."""
+    PROCESS = "process"
+    """A supervised child process, such as llama-server."""
+
+
+class Load(StrEnum):
+    """When the process of a slot runs."""
+
+    EAGER = "eager"
+    """Always."""
+    ON_DEMAND = "on_demand"
+    """From the first connection to its stable address until it is idle for `idle_ttl_s`."""
+    MANUAL = "manual"
+    """From `reconcile load` to `reconcile unload`, or until it is idle for `idle_ttl_s`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterUse:
+    """An adapter as a slot applies it."""
+
+    name: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How a slot's process is started and told healthy."""
+
+    command: tuple[str, ...]
+    """The program and its arguments, with `{model}`, `{mmproj}`, `{adapters}` and `{port}` in them; never empty."""
+    env: tuple[tuple[str, str], ...] = ()
+    """(name, text or reference `env:NAME`, `file:PATH`), sorted by name; nothing else is inherited but the basics."""
+    port: int | None = None
+    """The slot's stable port, kept by its proxy; None: the address changes with every launch."""
+    health: str = "/health"
+    """The path that answers 200 as soon as the process can serve."""
+    health_timeout_s: float = 120.0
+    """How long a launch may take to become healthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +175,13 @@ class SlotSpec:
     model: str
     driver: Driver = Driver.LINK
     default: bool = False
+    adapters: tuple[AdapterUse, ...] = ()
+    """In the order they are passed to the runtime; only with the driver `process`."""
+    load: Load = Load.EAGER
+    idle_ttl_s: float | None = None
+    """How long it may be idle before its process is stopped; None: for ever. Never with `Load.EAGER`."""
+    runtime: Runtime | None = None
+    """Set exactly when the driver is `process`."""
 
     @property
     def ref(self) -> str:
@@ -164,6 +213,19 @@ class PrunePolicy:
     """Previous distinct digest sets kept for each model that is still declared."""
     max_delete_share: float = 0.30  # above this a typo is likelier than a wish
     max_delete_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When `serve` looks, prunes and verifies by itself."""
+
+    reconcile_s: float = 300.0
+    prune: str | None = None
+    """A cron expression with weekday names; None: whenever something is due."""
+    verify: str | None = None
+    """A cron expression with weekday names; None: never."""
+    timezone: str = "UTC"
+    """An IANA name; in it the cron expressions are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +271,7 @@ class DesiredState:
     limits: Limits = Limits()
     pruning: PrunePolicy = PrunePolicy()
     egress: EgressPolicy = EgressPolicy()
+    schedule: Schedule = Schedule()
     moves: tuple[Move, ...] = ()
     provenance: Provenance = Provenance()
     revision: str = ""

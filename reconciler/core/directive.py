@@ -18,6 +18,12 @@ class DirectiveKind(StrEnum):
     SUSPEND = "suspend"
     PAUSE = "pause"
     CANCEL = "cancel"
+    LOAD = "load"
+    """The slot's process is to run; the subject is `slots/<name>`."""
+    UNLOAD = "unload"
+    """The slot's process is not to run until `load`."""
+    DOWN = "down"
+    """No slot's process is to run until the next converge or start of `serve`; the subject is `node`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +37,5 @@ class Directive:
     """What the subject stood for when it was decided."""
     by: str
     at: datetime
+    reason: str = ""
+    """Why, in the operator's own words; empty if nothing was said."""

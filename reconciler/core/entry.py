@@ -32,6 +32,10 @@ class EntrySpec:
     labels: tuple[str, ...]
     base: str | None
     """The base model of an adapter; None for a model."""
+    alpha: float | None = None
+    """What an adapter's file is declared to say; None: whatever it says."""
+    rank: int | None = None
+    """What an adapter's file is declared to say; None: whatever it says."""
 
     @property
     def ref(self) -> str:
@@ -72,6 +76,7 @@ class Entry:
 def entry_spec(weights: WeightsSpec) -> EntrySpec:
     """The entry that a declared model or adapter wants."""
     files = tuple(sorted((EntryFile(f.path, f.digest, f.role) for f in weights.files), key=lambda f: f.path))
+    adapter = weights if isinstance(weights, AdapterSpec) else None
     return EntrySpec(
         kind=weights.kind,
         name=weights.name,
@@ -80,7 +85,9 @@ def entry_spec(weights: WeightsSpec) -> EntrySpec:
         license=weights.license,
         display_name=weights.display_name,
         labels=weights.labels,
-        base=weights.base if isinstance(weights, AdapterSpec) else None,
+        base=None if adapter is None else adapter.base,
+        alpha=None if adapter is None else adapter.alpha,
+        rank=None if adapter is None else adapter.rank,
     )
 
 

@@ -23,6 +23,10 @@ class Topic(StrEnum):
     PLAN_CHANGED = "plan.changed"
     CONDITIONS_CHANGED = "conditions.changed"
     EGRESS_LEDGER = "egress.ledger.appended"
+    CONCURRENCY_CHANGED = "models.concurrency.changed"
+    PATCH = "state.read.model.patch"
+    CONNECTED = "service.connected"
+    RESYNC = "resync"
 
 
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]

@@ -138,6 +138,8 @@ class JobSpec:
     size_bytes: int | None = None
     sources: tuple[Source, ...] = ()
     transfer: Transfer = Transfer()
+    held: JobState | None = None
+    """PAUSED or CANCELED: an operator wants it to rest in that state; None: it is to run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive
 from reconciler.core.entry import Entry, FileSet
 from reconciler.core.job import Job
+from reconciler.core.process import ProcessObserved, RouteObserved
 from reconciler.core.slot import SlotRecord
 
 
@@ -86,6 +87,10 @@ class SlotObserved:
     record: SlotRecord
     linked: Digest | None
     """The generation the link shows; None if the link is missing or another's."""
+    processes: tuple[ProcessObserved, ...] = ()
+    """Its launches, oldest first."""
+    route: RouteObserved | None = None
+    """What keeps its stable address; None if nothing does."""
 
 
 class StoreStatus(StrEnum):
@@ -111,6 +116,8 @@ class NodeFacts:
     """The PATHS of the last accepted run, as sorted real paths; None before the first."""
     revision: str | None = None
     """The desired revision of the last accepted run."""
+    available_memory_bytes: int | None = None
+    """What processes could still take without swapping; None: unknown."""
     default_slot: str | None = None
     """The slot whose model is the node's default, as accepted last; None if there is none."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from reconciler.core.action import Action
 from reconciler.core.egress import HostPort
@@ -25,6 +26,12 @@ class PlanPolicy:
     file_roots: tuple[str, ...] = ()
     """Folders, besides that of the manifest, from which `file:` sources may be adopted."""
     confirm_prune: str | None = None
+    runtimes: tuple[str, ...] = ()
+    """Programs that slots may start: absolute paths, or names that are looked up on PATH."""
+    prune_is_due: bool = True
+    """Whether quarantine and reclaim may run now; false between the occasions of a prune schedule."""
+    restarts: bool = False
+    """Whether crashed processes are started again, with back-off: only `serve` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,32 @@ class Fuse:
     """What `--confirm-prune` must be given: covers exactly the withheld digests and slots."""
 
 
+class Footing(StrEnum):
+    """Where a slot with a process stands."""
+
+    READY = "ready"
+    """As declared; one that is unloaded is."""
+    MOVING = "moving"
+    """A process of it starts or ends: waiting a little changes it."""
+    WAITING = "waiting"
+    """For actions of the plan, or for its next try."""
+    STALLED = "stalled"
+    """Nothing more is tried before a person does something."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotStanding:
+    """What is to be said of a slot with a process where no action of the plan says it."""
+
+    slot: str
+    footing: Footing
+    reason: str
+    """CamelCase: Healthy, Unloaded, Idle, Starting, Crashed, CrashLoop, HealthTimeout…"""
+    message: str
+    """In words: what is served, what is waited for, and how the last launch ended."""
+    next_attempt_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What would happen, in order. Applying it in memory and planning again gives an empty plan."""
@@ -64,6 +97,8 @@ class Plan:
     wake_at: datetime | None = None
     """When a time-driven action or a retry is next due; None: never by itself."""
     warnings: tuple[str, ...] = ()
+    standings: tuple[SlotStanding, ...] = ()
+    """Of every declared slot with a process, by name: what its conditions say and one-shot runs wait for."""
 
     @property
     def free_after_bytes(self) -> int:

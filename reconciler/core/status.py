@@ -19,6 +19,19 @@ class ConditionType(StrEnum):
     SUPERSEDED = "Superseded"
 
 
+MAX_HISTORY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a condition said at an earlier revision."""
+
+    revision: str
+    status: bool
+    reason: str
+    since: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One condition of one object; `object` is a reference such as `models/qwen`, or `node`."""
@@ -32,6 +45,8 @@ class Condition:
     since: datetime
     """When `status` or `reason` last changed."""
     next_attempt_at: datetime | None = None
+    history: tuple[Past, ...] = ()
+    """What it said before, at the last `MAX_HISTORY` revisions at which it changed, newest first."""
 
     def same_as(self, other: Condition | None) -> bool:
         """Whether nothing a reader would care about differs: such a condition is not written again."""

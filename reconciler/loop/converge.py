@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from reconciler.apply.executor import Outcome
 from reconciler.core.action import TIME_DRIVEN_OPERATIONS, Action
-from reconciler.core.change import Change, ChangeSet, DropDirective, SetFact
+from reconciler.core.change import DropDirective
 from reconciler.core.desired import DesiredState
-from reconciler.core.digest import Digest
-from reconciler.core.directive import DirectiveKind
+from reconciler.core.directive import Directive
 from reconciler.core.job import Job
-from reconciler.core.observed import ObservedState, Place, StoreStatus
-from reconciler.core.plan import Plan
+from reconciler.core.observed import StoreStatus
+from reconciler.core.plan import Footing, Plan
 from reconciler.core.report import Result, RunReport
 from reconciler.core.status import Condition
 from reconciler.loop.last_good import AcceptedRevision
 from reconciler.loop.node import Look, Node
 from reconciler.loop.trigger import Trigger
-from reconciler.loop.verdict import Ended, job_ended, preview_report, run_report, stale_report
-from reconciler.observe import DEFAULT_SLOT, PATHS, REVISION, STORE_ID
+from reconciler.loop.verdict import (
+    Ended,
+    failures,
+    job_ended,
+    preview_report,
+    run_report,
+    stale_report,
+    suspended_report,
+)
+from reconciler.plan.conditions import Circumstances
+from reconciler.plan.holds import node_hold
+from reconciler.plan.slot_steps import follows_from
 from reconciler.ports import Progress
 
 TICK_S = 0.2
@@ -83,13 +91,14 @@ class Converger:
         self._deadline = None if orders.timeout_s is None else clock.monotonic() + orders.timeout_s
         self._results: dict[str, Result] = {}
         self._jobs: tuple[Job, ...] = ()
+        self._directives: tuple[Directive, ...] = ()
         self._timed_out = False
         self._whole = orders.shape is None
         """Whether plans are carried out whole: a part of one says nothing about jobs and conditions of the rest."""
 
     def preview(self, desired: DesiredState) -> RunReport:
         """What would happen; touches nothing."""
-        look = self._look(desired)
+        look = self._look(desired, without=self._node.ending() if self._whole else ())
         if self._is_stale(look.plan):
             return stale_report(look.plan)
         if look.observed.node.store is not StoreStatus.MISSING:
@@ -98,19 +107,19 @@ class Converger:
 
     def run(self, desired: DesiredState) -> RunReport:
         """Converge; the caller holds the writer lock."""
+        if self._whole:
+            self._node.begin()
         look = self._look(desired)
         first = look.plan
-        if look.observed.node.store is StoreStatus.MISSING:
-            return self._report(desired, look, first)
-        self._watcher.planned(first)
-        if self._is_stale(first):
-            return stale_report(first)
-        if first.is_empty and look.observed.node.store is StoreStatus.FRESH:
-            return self._report(desired, look, first)
-        self._open_store(look)
-        self._accept(desired, look)
+        ended = self._ended_at_once(desired, look)
+        if ended is not None:
+            return ended
+        self._node.open_store(look, self._new_id)
+        if self._orders.accept is not None:
+            self._node.accept(desired, look, self._orders.accept)
         if self._whole:
             self._node.backends.lane.recover(look.observed.jobs)
+        self._node.settle(look)
         while True:
             started = self._now()
             refused = self._refused(look.plan)
@@ -119,7 +128,7 @@ class Converger:
             outcome = self._node.apply(desired, look)
             self._note(outcome, look)
             self._record(desired, look)
-            if not self._wait(self._now() - started, news=outcome.did_something):
+            if not self._wait(look.plan, self._now() - started, news=outcome.did_something):
                 break
             before, look = look, self._look(desired)
             if look.observed.node.store is StoreStatus.MISSING:
@@ -127,8 +136,24 @@ class Converger:
                 self._record(desired, look)
                 break
             self._tell_finished(before.plan, look)
-            self._finish_directives(look)
+            self._node.settle(look)
         return self._report(desired, look, first)
+
+    def _ended_at_once(self, desired: DesiredState, look: Look) -> RunReport | None:
+        """The report of a run that may not begin or has nothing to begin with."""
+        plan, store = look.plan, look.observed.node.store
+        if store is StoreStatus.MISSING:
+            return self._report(desired, look, plan)
+        suspended = node_hold(look.observed.directives)
+        if suspended is not None:
+            self._record(desired, look)
+            return suspended_report(plan, suspended, self._conditions(desired, look))
+        self._watcher.planned(plan)
+        if self._is_stale(plan):
+            return stale_report(plan)
+        if plan.is_empty and store is StoreStatus.FRESH:
+            return self._report(desired, look, plan)
+        return None
 
     def _report(self, desired: DesiredState, look: Look, first: Plan) -> RunReport:
         crashes = self._node.backends.lane.crashes()
@@ -141,11 +166,13 @@ class Converger:
 
     def _conditions(self, desired: DesiredState, look: Look) -> tuple[Condition, ...]:
         """A part of a plan says nothing about the conditions of the rest."""
-        return self._node.conditions(desired, look, self._results) if self._whole else ()
+        if not self._whole:
+            return ()
+        return self._node.conditions(desired, look, Circumstances(failures(self._results.values())))
 
     def _record(self, desired: DesiredState, look: Look) -> None:
         if self._whole:
-            self._node.record(self._conditions(desired, look), look)
+            self._node.record(self._conditions(desired, look), look.snapshot)
 
     def _is_stale(self, plan: Plan) -> bool:
         return self._orders.fingerprint is not None and self._orders.fingerprint != plan.fingerprint
@@ -162,8 +189,9 @@ class Converger:
                 result = self._results[action.id] = job_ended(action, look.observed, left)
                 self._watcher.acted(action, result)
 
-    def _look(self, desired: DesiredState) -> Look:
-        look = self._node.look(desired)
+    def _look(self, desired: DesiredState, *, without: tuple[DropDirective, ...] = ()) -> Look:
+        look = self._node.look(desired, without=without)
+        self._directives = look.observed.directives
         plan = look.plan if self._orders.shape is None else self._orders.shape(look.plan)
         approved = self._orders.approved
         if approved is not None:
@@ -178,51 +206,22 @@ class Converger:
         approved = self._orders.approved
         if approved is None:
             return None
-        return next((action for action in plan.actions if action.id not in approved), None)
+        return next((a for a in plan.actions if a.id not in approved and not follows_from(a, approved)), None)
 
-    def _open_store(self, look: Look) -> None:
-        """The store exists, and the registry knows which one it is: in this order (architecture, decision 4)."""
-        if look.snapshot.facts.get(STORE_ID) is not None:
-            return
-        store, registry = self._node.backends.store, self._node.backends.registry
-        store_id = store.store_id() or self._new_id()
-        store.initialise(store_id)
-        registry.commit(ChangeSet((SetFact(STORE_ID, store_id),)))
-
-    def _accept(self, desired: DesiredState, look: Look) -> None:
-        revision = self._orders.accept
-        if revision is None or look.plan.fuse is not None or look.observed.unreadable:
-            return  # while anything is unreadable nothing is removed, so the fuse has not judged these PATHS
-        facts = look.snapshot.facts
-        default = next((name for name, slot in desired.slots.items() if slot.default), "")
-        wanted = {PATHS: json.dumps(revision.paths), REVISION: desired.revision, DEFAULT_SLOT: default}
-        changes: tuple[Change, ...] = tuple(SetFact(k, v) for k, v in wanted.items() if facts.get(k, "") != v)
-        if changes or not self._node.last_good.exists():
-            self._node.last_good.write(revision)
-            self._node.backends.registry.commit(ChangeSet(changes))
-
-    def _finish_directives(self, look: Look) -> None:
-        """An undelete is done once nothing it names lies in quarantine."""
-        if look.observed.unreadable:
-            return
-        done = [
-            DropDirective(d.kind, d.subject)
-            for d in look.observed.directives
-            if d.kind is DirectiveKind.UNDELETE and not any(_in_quarantine(look.observed, x) for x in d.digests)
-        ]
-        if done:
-            self._node.backends.registry.commit(ChangeSet(tuple(done)))
-
-    def _wait(self, pass_s: float, *, news: bool) -> bool:
+    def _wait(self, plan: Plan, pass_s: float, *, news: bool) -> bool:
         """Whether another look is worth while; False: nothing runs any more, or the time is over.
 
-        `news`: the last pass did something, so there may be more to do. Whether the lane is active
-        is asked before the trigger is used up: a job wakes the loop before it counts as ended.
+        `news`: the last pass, which carried out `plan`, did something, so there may be more to do.
+        Whether the lane is active is asked before the trigger is used up: a job wakes the loop
+        before it counts as ended. A process that starts or ends counts as long as the plan waits for it.
         """
         lane = self._node.backends.lane
         not_before = self._now() + pass_s * PASS_SHARE
+        moving = self._whole and any(standing.footing is Footing.MOVING for standing in plan.standings)
         while True:
-            active = bool(lane.active())
+            if moving and plan.wake_at is not None and self._node.backends.clock.now() >= plan.wake_at:
+                return True
+            active = bool(lane.active()) or moving
             if news and not active:
                 return True
             if not active and not (self._orders.wait and lane.next_attempt_at() is not None):
@@ -232,13 +231,12 @@ class Converger:
                 return False
             if news and self._now() >= not_before:
                 return True
-            news = self._trigger.wait(TICK_S) or news
+            news = self._trigger.wait(TICK_S) or self._is_redirected() or news
             self._watcher.progress(lane.progress(), self._jobs)
+
+    def _is_redirected(self) -> bool:
+        """Whether an operator, in another process, decided something since the last look."""
+        return self._node.backends.registry.directives() != self._directives
 
     def _now(self) -> float:
         return self._node.backends.clock.monotonic()
-
-
-def _in_quarantine(observed: ObservedState, digest: Digest) -> bool:
-    blob = observed.blobs.get(digest)
-    return blob is not None and blob.place is Place.QUARANTINE

@@ -58,7 +58,7 @@ def scrub(
         try:
             if not _is_intact(blob, blob.place, store, told):
                 corrupt.append(digest)
-                _set_aside(blob, blob.place, registry, store, clock)
+                set_aside(digest, blob.place, blob.size_bytes, registry, store, clock)
         except TransientError as error:
             unreadable.append(f"{digest}: {error}")
     ok = checked - len(corrupt) - len(missing) - len(unreadable)
@@ -70,8 +70,12 @@ def _is_intact(blob: BlobObserved, place: Place, store: BlobStore, told: Callabl
     return actual == blob.digest
 
 
-def _set_aside(blob: BlobObserved, place: Place, registry: Registry, store: BlobStore, clock: Clock) -> None:
-    store.set_aside(blob.digest, place)
-    reason = "its bytes are no longer what their name says"
-    row = HistoryRow(clock.now(), "SetAside", blob.digest, blob.size_bytes, (), reason, "")
-    registry.commit(ChangeSet((UnverifyBlob(blob.digest), AppendHistory(row))))
+def set_aside(
+    digest: Digest, place: Place, size_bytes: int | None, registry: Registry, store: BlobStore, clock: Clock
+) -> None:
+    """The corrupt blob lies in `corrupt/`, the registry does not vouch for it any more, and history says so."""
+    store.set_aside(digest, place)
+    row = HistoryRow(
+        clock.now(), "SetAside", digest, size_bytes, (), "its bytes are no longer what their name says", ""
+    )
+    registry.commit(ChangeSet((UnverifyBlob(digest), AppendHistory(row))))

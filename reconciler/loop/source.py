@@ -1,18 +1,74 @@
-"""Reading manifests from disk: PATHS and the state directory's `requests/` become layers of text."""
+"""Sources: where desired state is read, again and again; and PATHS as layers of text, which every source ends in."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
+from reconciler.core.desired import DesiredState
 from reconciler.core.errors import StalledError
+from reconciler.core.report import Diagnostic
+from reconciler.loop.last_good import AcceptedRevision
 from reconciler.manifest.document import MAX_FILE_BYTES
 from reconciler.manifest.tree import Layer, LockFile, ManifestFile
+from reconciler.publish.status import SourceStatus
 
 LOCK_NAME = "reconcile.lock"
 _SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRead:
+    """What a source says now."""
+
+    desired: DesiredState | None
+    """The newest valid revision; an earlier one, with `provenance.unready` set, while the newest can't be used.
+
+    None: no valid revision is known at all.
+    """
+    accept: AcceptedRevision | None
+    """What becomes the last good revision unless the fuse trips; None while an earlier one holds."""
+    status: SourceStatus
+    reason: str = ""
+    """Why `status` is not ready, CamelCase: ManifestInvalid, SourceUnreadable…; empty while it is."""
+    next_attempt_at: datetime | None = None
+    """When the source is tried again by itself; None: as soon as it changes."""
+    errors: tuple[Diagnostic, ...] = ()
+    """Everything wrong with the newest revision."""
+    warnings: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """Where `serve` reads what is desired. All but `close` are called by the pass thread and don't wait for a network.
+
+    A source that must wait does so in a thread of its own and calls `wake` when it has something new. Only the first
+    `read` may wait a moment, so that a start does not begin with nothing.
+    """
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """From now on `wake` is called, from any thread, when `read` would say something else."""
+        ...
+
+    def has_changed(self) -> bool:
+        """Whether `read` would say something else than last time; cheap, asked every two seconds."""
+        ...
+
+    def read(self) -> SourceRead:
+        """What the source says now; costs little when nothing changed. Whatever is wrong with it is in the answer."""
+        ...
+
+    def refresh(self) -> None:
+        """The source is looked at again at once, whatever its interval."""
+        ...
+
+    def close(self) -> None:
+        """`wake` is called no more, and nothing waits. From any thread, and more than once; does not wait."""
+        ...
 
 
 def real_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -20,14 +76,14 @@ def real_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted({os.path.realpath(path) for path in paths}))
 
 
-def read_layers(paths: tuple[str, ...], requests: Path) -> tuple[Layer, ...]:
-    """The declared layer, then the requested one; the first wins where both name an object.
+def read_layers(paths: tuple[str, ...], requests: Path | None) -> tuple[Layer, ...]:
+    """The declared layer, then the requested one, if there is any; the first wins where both name an object.
 
     Raises StalledError (reason `SourceUnreadable`) for a file that can't be read.
     """
     declared = _layer("paths", paths)
     try:
-        if not requests.is_dir():
+        if requests is None or not requests.is_dir():
             return (declared,)
     except OSError as error:
         _unreadable(error)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from difflib import get_close_matches
 
 from reconciler.core.digest import Digest, is_digest
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import StalledError
 from reconciler.core.history import HistoryRow
 from reconciler.core.observed import ObservedState, Place
+
+SECTIONS = ("models", "adapters", "slots")
+NEAR_SHOWN = 3
 
 MIN_PREFIX = 8
 # As with git: eight hexadecimal digits are unique in any store that fits on a disk, and easy to copy.
@@ -79,6 +83,49 @@ def chosen(subjects: tuple[str, ...], observed: ObservedState) -> frozenset[Dige
         else:
             raise _unknown(subject, "models, adapters and blobs", "reconcile get models")
     return frozenset(found)
+
+
+def object_named(subject: str, known: Iterable[str], sections: tuple[str, ...] = SECTIONS) -> str:
+    """The one reference among `known`, in one of `sections`, that `subject` is, with or without its section.
+
+    Raises StalledError (`NoSuchObject` with what is near, `Ambiguous`).
+    """
+    refs = sorted(ref for ref in set(known) if ref.partition("/")[0] in sections)
+    if subject in refs:
+        return subject
+    found = [ref for ref in refs if ref.partition("/")[2] == subject]
+    if len(found) > 1:
+        raise StalledError(
+            f"{subject!r} names {len(found)} objects", reason="Ambiguous", hint=f"give one of {', '.join(found)}"
+        )
+    if found:
+        return found[0]
+    raise StalledError(
+        f"{subject!r} names no {_any_of(sections)} of this machine", reason="NoSuchObject", hint=_near(subject, refs)
+    )
+
+
+def download_named(subject: str, known: Iterable[str], digests: Iterable[Digest]) -> str:
+    """The model, adapter or digest whose download `subject` means.
+
+    Raises StalledError (`NoSuchObject`, `Ambiguous`).
+    """
+    refs = frozenset(known)
+    digest = None if any(ref in refs for ref in _refs(subject)) else _abbreviated(subject, digests)
+    return digest or object_named(subject, refs, SECTIONS[:2])
+
+
+def _any_of(sections: tuple[str, ...]) -> str:
+    *others, last = (section.removesuffix("s") for section in sections)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _near(subject: str, refs: list[str]) -> str:
+    """What may have been meant, the nearest first; else where to look."""
+    names = {ref.partition("/")[2] for ref in refs}
+    close = get_close_matches(subject.rpartition("/")[2], names, n=NEAR_SHOWN, cutoff=0.6)
+    near = [ref for name in close for ref in refs if ref.partition("/")[2] == name]
+    return f"did you mean {' or '.join(near)}?" if near else "`reconcile status` lists what there is"
 
 
 def _entry_ref(subject: str, observed: ObservedState) -> str | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from reconciler.core.action import Action, AdoptHash, Fetch
+from reconciler.core.action import Action, AdoptHash, Fetch, Promote
 from reconciler.core.digest import Digest
+from reconciler.core.directive import Directive
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.job import Code, JobState
 from reconciler.core.observed import ObservedState, StoreStatus
-from reconciler.core.plan import Plan
+from reconciler.core.plan import Footing, Plan
 from reconciler.core.report import Diagnostic, Exit, Result, ResultStatus, RunReport, worst
 from reconciler.core.status import Condition
 from reconciler.loop.node import Look
+from reconciler.plan.holds import SUSPENDED, is_held, node_hold, told
 from reconciler.plan.steps import fetch_id
 
 STORE_HINT = "mount the disk it lies on or pass the right --store-dir; nothing is fetched or deleted until then"
@@ -34,6 +36,11 @@ class Ended:
     """Tracebacks of bugs in transfer threads."""
 
 
+def failures(results: Iterable[Result]) -> Mapping[str, Result]:
+    """Those of `results` that failed, by the id of their action."""
+    return {result.id: result for result in results if result.status is ResultStatus.FAILED}
+
+
 def run_report(ended: Ended, conditions: tuple[Condition, ...]) -> RunReport:
     """The report of a run: one result per action of the first plan, then those that later passes added."""
     first, look = ended.first, ended.look
@@ -46,10 +53,12 @@ def run_report(ended: Ended, conditions: tuple[Condition, ...]) -> RunReport:
         *finished,
         *(_result(action, left, ended) for action in added),
     )
-    codes = [*_plan_codes(look), *_result_codes(results, timed_out=ended.timed_out)]
+    codes = [*_plan_codes(look), *_held_codes(look), *_result_codes(results, timed_out=ended.timed_out)]
+    codes += _slot_codes(look.plan)
     codes += [Exit.BUG] if ended.crashes else []
     shown = first if first.fuse is not None else replace(first, fuse=look.plan.fuse)
-    return RunReport(worst(*codes), shown, results, conditions, _store_errors(look), first.warnings)
+    errors = (*_store_errors(look), *_suspension_errors(look))
+    return RunReport(worst(*codes), shown, results, conditions, errors, first.warnings)
 
 
 def preview_report(look: Look, conditions: tuple[Condition, ...]) -> RunReport:
@@ -65,6 +74,12 @@ def stale_report(plan: Plan, refused: Action | None = None) -> RunReport:
         what = f"{refused.id} is needed now and is not in the saved plan"
     error = Diagnostic("StalePlan", f"the saved plan is stale: {what}", hint="make a new one with --out")
     return RunReport(Exit.REFUSED, plan, errors=(error,))
+
+
+def suspended_report(plan: Plan, by: Directive, conditions: tuple[Condition, ...]) -> RunReport:
+    """The report of a run on a node that is suspended: nothing was applied."""
+    others = tuple(warning for warning in plan.warnings if told(by) not in warning)  # the error says it
+    return RunReport(Exit.REFUSED, replace(plan, warnings=others), conditions=conditions, errors=(_suspension(by),))
 
 
 def failed_report(error: ReconcilerError, exit_code: Exit = Exit.FAILED) -> RunReport:
@@ -87,6 +102,9 @@ def _result(action: Action, left: set[str], ended: Ended) -> Result:
     """No later plan holds it: done, or as its job ended. Else its job, or the last try, says."""
     last = ended.results.get(action.id)
     if action.id not in left:
+        given_up = _given_up(action, ended.look.plan)
+        if given_up is not None:
+            return given_up
         return last if last is not None and _is_final(last) else Result(action.id, ResultStatus.DONE)
     result = last or Result(action.id, ResultStatus.WAITING)
     job = ended.look.observed.jobs.get(Digest(action.name)) if action.is_job else None
@@ -97,13 +115,37 @@ def _result(action: Action, left: set[str], ended: Ended) -> Result:
     return Result(action.id, status, job.code, job.message or f"{job.state} when the run ended")
 
 
+def _given_up(action: Action, left: Plan) -> Result | None:
+    """How a promotion ended whose candidate was rolled back: nothing is left of it but what the slot says."""
+    if not isinstance(action.operation, Promote):
+        return None
+    standing = next((s for s in left.standings if s.slot == action.operation.slot), None)
+    if standing is None or standing.footing is not Footing.STALLED:
+        return None
+    return Result(action.id, ResultStatus.FAILED, None, standing.message, standing.reason)
+
+
+def _slot_codes(left: Plan) -> list[Exit]:
+    """Slots that do not serve what is declared, although no action of the plan says so."""
+    footings = {standing.footing for standing in left.standings}
+    codes = [Exit.FAILED] if Footing.STALLED in footings else []
+    return codes + ([Exit.NOT_CONVERGED] if footings & {Footing.MOVING, Footing.WAITING} else [])
+
+
 def _is_final(result: Result) -> bool:
     return result.status in (ResultStatus.DONE, ResultStatus.FAILED)
 
 
 def _plan_codes(look: Look) -> list[Exit]:
     codes = [Exit.FAILED] if look.observed.node.store is StoreStatus.MISSING else []
-    return codes + ([Exit.BLOCKED] if look.plan.blocked else [])
+    return codes + ([Exit.BLOCKED] if any(not is_held(action) for action in look.plan.blocked) else [])
+
+
+def _held_codes(look: Look) -> list[Exit]:
+    """What an operator told to rest is no accident, and the run has not converged either."""
+    if node_hold(look.observed.directives) is not None:
+        return [Exit.REFUSED]
+    return [Exit.NOT_CONVERGED] if look.plan.blocked else []
 
 
 def _result_codes(results: tuple[Result, ...], *, timed_out: bool) -> list[Exit]:
@@ -114,6 +156,16 @@ def _result_codes(results: tuple[Result, ...], *, timed_out: bool) -> list[Exit]
     elif ResultStatus.WAITING in found:
         codes.append(Exit.NOT_CONVERGED)
     return codes
+
+
+def _suspension_errors(look: Look) -> tuple[Diagnostic, ...]:
+    by = node_hold(look.observed.directives)
+    return () if by is None else (_suspension(by),)
+
+
+def _suspension(by: Directive) -> Diagnostic:
+    hint = "`reconcile resume` ends it; --dry-run shows what would be done"
+    return Diagnostic(SUSPENDED, f"this node is {told(by)}; nothing is applied", hint=hint)
 
 
 def _store_errors(look: Look) -> tuple[Diagnostic, ...]:

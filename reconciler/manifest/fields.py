@@ -8,32 +8,39 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from reconciler.core.desired import Adopt, Driver, Role
+from reconciler.core.desired import Adopt, Driver, Load, Role
 from reconciler.core.names import MAX_NAME, name_problem, path_problem, slot_name_problem
+from reconciler.manifest.commands import ENV_NAME, ENV_VALUE, WORD, env_name_problem
+from reconciler.manifest.occasions import CRON, INTERVAL, TIMEZONE
 from reconciler.manifest.scalars import (
     BOOLEAN,
     DIGEST,
     DURATION,
+    FINITE,
     HOST_RULE,
     LOCATED_TEXT,
     LOCK_VERSION,
     OPTIONAL_COMMIT,
+    POSITIVE,
     SHARE,
     SIZE,
     SOURCE_TEXT,
     TEXT,
     choice,
     integer,
+    whole_number,
 )
 from reconciler.manifest.shapes import (
     Group,
     GroupList,
     ListType,
     NamedGroups,
+    NamedValues,
     fields,
     group,
     groups,
     named,
+    named_values,
     scalar,
     several,
 )
@@ -168,14 +175,15 @@ CATALOG = named(
     "Fields that models share, by alias; a model takes them with `catalog: ALIAS`.",
 )
 
-# ---- adapters, slots -------------------------------------------------------------------------
+# ---- adapters --------------------------------------------------------------------------------
 
 BASE = scalar("base", LOCATED_TEXT, "The model that the adapter is for.", required=True)
+ALPHA = scalar("alpha", POSITIVE, "The scaling that the file must state; default: whatever it states.", examples=(16,))
+RANK = scalar("rank", integer(1), "The rank that the file must have; default: whatever it has.", examples=(8,))
 ADAPTER = Group(
     "A LoRA adapter",
-    fields(BASE, SOURCE, SOURCES, SHA256, BYTES),
-    later=("alpha", "rank", "files"),
-    rules={"allOf": [_ONE_KIND_OF_SOURCE, _HAS_SOURCE]},
+    fields(BASE, SOURCE, SOURCES, SHA256, BYTES, FILES, ALPHA, RANK),
+    rules={"allOf": [_ONE_KIND_OF_SOURCE, _ONE_KIND_OF_FILES, _HAS_SOURCE]},
 )
 ADAPTERS = named(
     "adapters",
@@ -183,21 +191,73 @@ ADAPTERS = named(
     "The LoRA adapters that must be present, by name.",
 )
 
+# ---- slots -----------------------------------------------------------------------------------
+
 DRIVER = scalar(
     "driver",
-    choice(Driver, later=("process", "http", "command")),
-    "What serves the slot: link, files only.",
+    choice(Driver, later=("http", "command")),
+    "What serves the slot: link, files only; process, a program that is started and supervised.",
     default="link",
 )
+COMMAND = several(
+    "command",
+    ListType(WORD, min_items=1),
+    "The program and its arguments. {model}, {mmproj} and {port} stand for the model's file, its projector and a free "
+    "port; the word {adapters} for the adapters with their scales.",
+    examples=(["llama-server", "--model", "{model}", "{adapters}", "--port", "{port}"],),
+)
+ENV = named_values(
+    "env",
+    NamedValues(ENV_VALUE, "environment variable", env_name_problem, ENV_NAME),
+    "What the program finds in its environment besides the basics: texts, or secrets as env:NAME or file:/PATH.",
+    examples=({"HF_TOKEN": "env:HF_TOKEN"},),
+)
+PORT = scalar(
+    "port",
+    whole_number(1, 65535),
+    "The stable port of the slot on the loopback address, whichever process serves it.",
+    examples=(8080,),
+)
+HEALTH = scalar(
+    "health", LOCATED_TEXT, "The path that answers 200 as soon as the program can serve.", default="/health"
+)
+HEALTH_TIMEOUT = scalar("health_timeout", DURATION, "How long it may take to become healthy.", default="120s")
 RUNTIME = group(
     "runtime",
-    Group("How a slot is served", fields(DRIVER), later=("command", "env", "port", "health", "health_timeout")),
+    Group(
+        "How a slot is served",
+        fields(DRIVER, COMMAND, ENV, PORT, HEALTH, HEALTH_TIMEOUT),
+        rules={
+            "if": {"properties": {"driver": {"const": "process"}}, "required": ["driver"]},
+            "then": {"required": ["command"]},
+            "else": {"propertyNames": {"const": "driver"}},
+        },
+    ),
     "How the slot is served.",
 )
 SLOT_MODEL = scalar("model", LOCATED_TEXT, "The model that the slot serves.", required=True)
 DEFAULT = scalar("default", BOOLEAN, "Whether this is the node's default; at most one slot is.", default=False)
+USE_NAME = scalar("name", LOCATED_TEXT, "The name of a declared adapter for the slot's model.", required=True)
+USE_SCALE = scalar("scale", FINITE, "How strongly it is applied.", default=1.0)
+SLOT_ADAPTERS = groups(
+    "adapters",
+    GroupList(Group("An adapter that a slot applies", fields(USE_NAME, USE_SCALE))),
+    "The adapters that the slot applies, in order; changed scales are applied without a restart.",
+)
+LOAD = scalar(
+    "load",
+    choice(Load),
+    "When the program runs: eager, always; on_demand, from the first connection to its port on; manual, from "
+    "`reconcile load` on.",
+    default="eager",
+)
+IDLE_TTL = scalar(
+    "idle_ttl", DURATION, "How long nothing may go through its port before it is unloaded.", examples=("15m",)
+)
 SLOT = Group(
-    "A stable name for a model", fields(SLOT_MODEL, DEFAULT, RUNTIME), later=("adapters", "load", "idle_ttl", "anchor")
+    "A stable name for a model",
+    fields(SLOT_MODEL, DEFAULT, SLOT_ADAPTERS, LOAD, IDLE_TTL, RUNTIME),
+    later=("anchor",),
 )
 SLOTS = named(
     "slots",
@@ -263,6 +323,26 @@ EGRESS = group(
     "egress", Group("Network rules", fields(ALLOW, ALLOW_HTTP, ALLOW_PRIVATE)), "Which hosts may be talked to, and how."
 )
 
+RECONCILE = scalar("reconcile", INTERVAL, "How often `serve` looks whether something changed.", default="5m")
+PRUNE = scalar(
+    "prune",
+    CRON,
+    "When `serve` deletes what its time has come for, as a cron expression with weekday names; default: at once.",
+    examples=("30 3 * * sun",),
+)
+VERIFY = scalar(
+    "verify",
+    CRON,
+    "When `serve` hashes every blob again, as a cron expression with weekday names; default: never.",
+    examples=("0 4 1 * *",),
+)
+ZONE = scalar("timezone", TIMEZONE, "The time zone of both, by its IANA name.", default="UTC")
+SCHEDULE = group(
+    "schedule",
+    Group("When `serve` acts by itself", fields(RECONCILE, PRUNE, VERIFY, ZONE), later=("downloads",)),
+    "When `serve` looks, prunes and verifies.",
+)
+
 MOVE_FROM = scalar(
     "from", LOCATED_TEXT, "The reference it had, such as models/old.", required=True, examples=("models/old",)
 )
@@ -284,8 +364,8 @@ API_VERSION = scalar(
 )
 MANIFEST = Group(
     "Manifest of the model reconciler",
-    fields(API_VERSION, MODELS, ADAPTERS, SLOTS, CONCURRENCY, PRUNING, CATALOG, DEFAULTS, EGRESS, MOVED),
-    later=("budgets", "schedule", "upstreams", "peers"),
+    fields(API_VERSION, MODELS, ADAPTERS, SLOTS, CONCURRENCY, PRUNING, CATALOG, DEFAULTS, EGRESS, SCHEDULE, MOVED),
+    later=("budgets", "upstreams", "peers"),
 )
 
 # ---- reconcile.lock --------------------------------------------------------------------------

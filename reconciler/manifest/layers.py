@@ -12,7 +12,7 @@ from reconciler.manifest.nodes import Node, ScalarNode
 from reconciler.manifest.problems import Origin, Problems, Reason, shown
 from reconciler.manifest.read import read_group
 from reconciler.manifest.scalars import ScalarType
-from reconciler.manifest.shapes import Field, Found, Group, GroupList, Held, ListType, NamedGroups
+from reconciler.manifest.shapes import Field, Found, Group, GroupList, Held, ListType, NamedGroups, NamedValues
 from reconciler.manifest.tree import Layer, ManifestFile
 
 NOTHING = Found(Origin(ManifestFile("", "", "", b""), ""), ScalarNode("", plain=False, line=1, column=1), {})
@@ -81,7 +81,7 @@ def _merge_held(field: Field[Any], all_held: list[Held], problems: Problems) -> 
             return first._replace(value=_united(values, problems))
         case GroupList():
             return first._replace(value=tuple(item for items in values for item in items))
-        case ScalarType() | ListType():
+        case ScalarType() | ListType() | NamedValues():
             for other in others:
                 _add_duplicate(other.origin.below(field.name), other.key, first.origin.position(first.key), problems)
             return first

@@ -22,16 +22,18 @@ from reconciler.manifest.fields import (
     MODELS,
     MOVED,
     PRUNING,
+    SCHEDULE,
     SLOTS,
 )
 from reconciler.manifest.files import check_exclusive
 from reconciler.manifest.layers import NOTHING, Merged, read_layer
 from reconciler.manifest.locks import Locks
 from reconciler.manifest.moves import check_not_moved, read_moves
-from reconciler.manifest.policy import egress_policy, limits, prune_policy
+from reconciler.manifest.policy import egress_policy, limits, prune_policy, schedule
 from reconciler.manifest.problems import Problems, in_order
-from reconciler.manifest.references import check_bases, slot_specs
+from reconciler.manifest.references import check_bases
 from reconciler.manifest.shapes import Found
+from reconciler.manifest.slots import Declared, slot_specs
 from reconciler.manifest.tree import Layer, Loaded, ManifestFile
 from reconciler.manifest.weights import adapter_spec, model_spec, transfer_defaults
 
@@ -117,13 +119,15 @@ def _read_first(layer: Layer) -> _Read:
     sections = ((Kind.MODEL, models), (Kind.ADAPTER, adapters), (Kind.SLOT, slots))
     declared = {f"{kind.section}/{name}" for kind, names in sections for name in names}
     check_bases(adapters, models, hidden, problems)
+    specs = _models(models, context)
     desired = DesiredState(
-        models=_models(models, context),
+        models=specs,
         adapters=_adapters(adapters, context),
-        slots=slot_specs(slots, models, hidden, problems),
+        slots=slot_specs(slots, Declared(models, adapters, specs, hidden, problems)),
         limits=limits(manifest.value(CONCURRENCY, NOTHING)),
         pruning=prune_policy(manifest.value(PRUNING, NOTHING)),
         egress=egress_policy(manifest.value(EGRESS, NOTHING)),
+        schedule=schedule(manifest.value(SCHEDULE, NOTHING)),
         moves=read_moves(manifest.value(MOVED, ()), declared, hidden, problems),
         provenance=Provenance(merged.documents, is_bare=merged.documents == 0),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.core.desired import Limits, PrunePolicy
+from reconciler.core.desired import Limits, PrunePolicy, Schedule
 from reconciler.core.egress import EgressPolicy
 from reconciler.manifest.fields import (
     ALLOW,
@@ -15,14 +15,19 @@ from reconciler.manifest.fields import (
     MAX,
     MAX_DELETE,
     PER_HOST,
+    PRUNE,
     QUARANTINE,
+    RECONCILE,
     TTL,
+    VERIFY,
+    ZONE,
 )
 from reconciler.manifest.layers import NOTHING
 from reconciler.manifest.shapes import Found
 
 _LIMITS = Limits()
 _PRUNING = PrunePolicy()
+_SCHEDULE = Schedule()
 
 
 def limits(concurrency: Found) -> Limits:
@@ -50,4 +55,14 @@ def egress_policy(egress: Found) -> EgressPolicy:
     """What the section `egress` says."""
     return EgressPolicy(
         egress.get(ALLOW), egress.value(ALLOW_HTTP, otherwise=False), egress.value(ALLOW_PRIVATE, otherwise=False)
+    )
+
+
+def schedule(found: Found) -> Schedule:
+    """What the section `schedule` says."""
+    return Schedule(
+        found.value(RECONCILE, _SCHEDULE.reconcile_s),
+        found.get(PRUNE),
+        found.get(VERIFY),
+        found.value(ZONE, _SCHEDULE.timezone),
     )

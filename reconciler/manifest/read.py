@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.manifest.nodes import ListNode, MapNode, Node, ScalarNode
 from reconciler.manifest.problems import Origin, Problems, Reason, shown
 from reconciler.manifest.scalars import BadValueError, ScalarType, described, is_nothing
-from reconciler.manifest.shapes import Field, Found, Group, GroupList, Held, ListType, NamedGroups
+from reconciler.manifest.shapes import Field, Found, Group, GroupList, Held, ListType, NamedGroups, NamedValues
 
 _MANY_PROBLEMS = 1_000
 # Guessing what a key was meant to be takes longer than reading it; nobody reads the thousandth guess.
@@ -51,6 +51,8 @@ def _read_value(node: Node, field: Field[Any], origin: Origin, key: ScalarNode, 
             return _read_groups(node, kind, origin.below(field.name), problems)
         case NamedGroups() as kind:
             return _read_named(node, kind, origin.below(field.name), problems)
+        case NamedValues() as kind:
+            return _read_named_values(node, kind, origin.below(field.name), problems)
 
 
 def _read_scalar(node: Node, kind: ScalarType[Any], origin: Origin, step: str | int, problems: Problems) -> object:
@@ -101,6 +103,18 @@ def _read_named(node: Node, kind: NamedGroups, origin: Origin, problems: Problem
             problems.add(below, key, Reason.BAD_NAME, f"the {kind.what} {shown(key.text)} {problem}")
         found[key.text] = read_group(value, kind.item, below, key, problems)
     return found
+
+
+def _read_named_values(node: Node, kind: NamedValues[Any], origin: Origin, problems: Problems) -> object:
+    if not isinstance(node, MapNode):
+        _add_wrong_kind(node, f"a map of {kind.what}s", origin, problems)
+        return _WRONG
+    found: dict[str, object] = {}
+    for key, value in node.entries:
+        if problem := kind.key_problem(key.text):
+            problems.add(origin.below(key.text), key, Reason.BAD_NAME, f"the {kind.what} {shown(key.text)} {problem}")
+        found[key.text] = _read_scalar(value, kind.item, origin, key.text, problems)
+    return _WRONG if node.cut or _WRONG in found.values() else found
 
 
 def _add_wrong_kind(node: Node, wanted: str, origin: Origin, problems: Problems) -> None:

@@ -181,6 +181,19 @@ def integer(minimum: int) -> ScalarType[int]:
     return ScalarType(parse, {"type": "integer", "minimum": minimum, "maximum": MAX_INTEGER})
 
 
+def whole_number(minimum: int, maximum: int) -> ScalarType[int]:
+    """A whole number from `minimum` to `maximum`."""
+    any_number = integer(minimum)
+
+    def parse(node: ScalarNode) -> int:
+        value = any_number.parse(node)
+        if value <= maximum:
+            return value
+        raise BadValueError(f"wanted a whole number from {minimum} to {maximum}, got {described(node)}")
+
+    return ScalarType(parse, {"type": "integer", "minimum": minimum, "maximum": maximum})
+
+
 def _integer_hint(node: ScalarNode) -> str | None:
     if not node.plain and _INTEGER(node.text):
         return "remove the quotes"
@@ -192,6 +205,29 @@ def _integer_hint(node: ScalarNode) -> str | None:
 
 
 _NUMBER = r"[0-9]{1,15}(\.[0-9]{1,9})?"
+_FINITE = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?").fullmatch
+
+
+def _finite(node: ScalarNode) -> float:
+    if node.plain and _FINITE(node.text):
+        return float(node.text)
+    hint = "remove the quotes" if not node.plain and _FINITE(node.text) else None
+    raise BadValueError(f"wanted a number such as 0.8, got {described(node)}", hint)
+
+
+FINITE = ScalarType(_finite, {"type": "number"})
+"""Any number that is one."""
+
+
+def _positive(node: ScalarNode) -> float:
+    value = _finite(node)
+    if value > 0:
+        return value
+    raise BadValueError(f"wanted a number above 0, got {described(node)}")
+
+
+POSITIVE = ScalarType(_positive, {"type": "number", "exclusiveMinimum": 0})
+
 _DURATION = rf"^{_NUMBER}[smhd]?$"
 _duration_text = _matching(_DURATION, "a duration such as 30s, 5m, 24h or 7d")
 

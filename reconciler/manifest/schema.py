@@ -8,7 +8,7 @@ from typing import Any
 
 from reconciler.manifest.fields import LOCK, MANIFEST
 from reconciler.manifest.scalars import ScalarType
-from reconciler.manifest.shapes import Field, Group, GroupList, ListType, NamedGroups
+from reconciler.manifest.shapes import Field, Group, GroupList, ListType, NamedGroups, NamedValues
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -63,3 +63,5 @@ def _value(field: Field[Any]) -> Mapping[str, object]:
             names = {"propertyNames": kind.key_schema} if kind.key_schema else {}
             least = {"minProperties": kind.min_items} if kind.min_items else {}
             return {"type": "object", **names, **least, "additionalProperties": _group(kind.item)}
+        case NamedValues() as kind:
+            return {"type": "object", "propertyNames": kind.key_schema, "additionalProperties": kind.item.schema}

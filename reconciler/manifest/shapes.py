@@ -58,7 +58,19 @@ class NamedGroups:
     min_items: int = 0
 
 
-ValueType = ScalarType[Any] | ListType[Any] | Group | GroupList | NamedGroups
+@dataclass(frozen=True, slots=True)
+class NamedValues(Generic[T]):
+    """A map of single values whose keys are names that people choose."""
+
+    item: ScalarType[T]
+    what: str
+    """What the keys are, for messages."""
+    key_problem: Callable[[str], str | None]
+    """Why a text can't be such a key; None if it can."""
+    key_schema: Mapping[str, object]
+
+
+ValueType = ScalarType[Any] | ListType[Any] | Group | GroupList | NamedGroups | NamedValues[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +163,10 @@ def groups(name: str, type_: GroupList, help_: str) -> Field[tuple[Found, ...]]:
 def named(name: str, type_: NamedGroups, help_: str) -> Field[Mapping[str, Found]]:
     """A field with such maps by name."""
     return Field(name, type_, help_)
+
+
+def named_values(
+    name: str, type_: NamedValues[T], help_: str, *, examples: tuple[object, ...] = ()
+) -> Field[Mapping[str, T]]:
+    """A field with single values by name."""
+    return Field(name, type_, help_, examples=examples)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.core.desired import AdapterSpec, ModelSpec, Transfer
+from reconciler.core.desired import AdapterSpec, FileSpec, ModelSpec, Transfer
 from reconciler.manifest.context import Context
 from reconciler.manifest.fields import (
     ADOPT,
+    ALPHA,
     BASE,
+    FILES,
     IDLE_TIMEOUT,
     LABELS,
     LICENSE,
     NAME,
     PROVIDER,
+    RANK,
     RETRIES,
 )
 from reconciler.manifest.files import read_files
+from reconciler.manifest.problems import Problems, Reason
 from reconciler.manifest.shapes import Found
 
 _TRANSFER = Transfer()
+_PEFT_FILES = frozenset(["adapter_model.safetensors", "adapter_config.json"])
 
 
 def model_spec(name: str, own: Found, context: Context) -> ModelSpec | None:
@@ -46,8 +51,22 @@ def adapter_spec(name: str, found: Found, context: Context) -> AdapterSpec | Non
     files = read_files(found, context)
     if base is None or not files:
         return None
+    _check_adapter_files(found, files, context.problems)
     provider = files[0].sources[0].scheme
-    return AdapterSpec(name, base.text, files, provider, transfer=context.transfer)
+    alpha, rank = found.get(ALPHA), found.get(RANK)
+    return AdapterSpec(name, base.text, files, provider, transfer=context.transfer, alpha=alpha, rank=rank)
+
+
+def _check_adapter_files(found: Found, files: tuple[FileSpec, ...], problems: Problems) -> None:
+    """An adapter with several files is a PEFT folder or has a single GGUF, or that is reported."""
+    held = found.held.get(FILES.name)
+    if held is None:
+        return
+    names = {file.path.rpartition("/")[2] for file in files}
+    ggufs = [file for file in files if file.path.lower().endswith(".gguf")]
+    if len(ggufs) != 1 and not names >= _PEFT_FILES:
+        message = f"wanted {' and '.join(sorted(_PEFT_FILES))}, or a single GGUF file, got {', '.join(sorted(names))}"
+        problems.add(held.origin.below(FILES.name), held.key, Reason.BAD_VALUE, message)
 
 
 def transfer_defaults(defaults: Found) -> Transfer:

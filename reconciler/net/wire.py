@@ -82,14 +82,15 @@ class Wire:
         self._pools: dict[str, httpcore.ConnectionPool] = {}
         self._rules: tuple[EgressPolicy, HostPort | None] | None = None
 
-    def send(self, route: Route, method: str, path: bytes, headers: RawHeaders) -> Answer:
-        """The head of the answer; the body is read from it afterwards. Raises NetError."""
+    def send(self, route: Route, method: str, path: bytes, headers: RawHeaders, body: bytes = b"") -> Answer:
+        """The head of the answer; its body is read from it afterwards. Raises NetError."""
         self._use_rules(route)
         target = route.target
         request = httpcore.Request(
             method,
             httpcore.URL(scheme=target.scheme, host=target.host.encode(), port=target.port, target=path),
             headers=headers,
+            content=body or None,
         )
         peer = f"{target.host}:{target.port}"
         with _wrapped(peer):

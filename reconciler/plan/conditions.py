@@ -2,58 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from reconciler.core.action import Action
+from reconciler.core.action import Action, Block
 from reconciler.core.desired import DesiredState
 from reconciler.core.job import Job, JobState, reason_of
 from reconciler.core.observed import ObservedState, StoreStatus
-from reconciler.core.plan import Plan
+from reconciler.core.plan import Footing, Plan, SlotStanding
 from reconciler.core.report import Result
-from reconciler.core.status import Condition, ConditionType
+from reconciler.core.status import MAX_HISTORY, Condition, ConditionType, Past
+from reconciler.plan.holds import SUSPENDED, is_held, node_hold, object_hold, pin_of, reason_of_hold, told
 
 NODE = "node"
+
+Known = Mapping[tuple[str, str], Condition]
+"""The conditions that were recorded last, by (object, type)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that keeps the whole node from being Ready, besides what its plan says."""
+
+    reason: str
+    """CamelCase: ManifestInvalid, SourceUnreadable, PassFailed, Suspended…"""
+    message: str
+    next_attempt_at: datetime | None = None
+    """When it is tried again by itself; None: a person must do something."""
+
+
+_Row = tuple[ConditionType, bool, str, str, datetime | None]
+"""(type, status, reason, message, next attempt) of one condition."""
+
+
+def _no_failures() -> Mapping[str, Result]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What there is to say besides what the plan says."""
+
+    failures: Mapping[str, Result] = field(default_factory=_no_failures)
+    """The last words on actions of the plan that were tried and failed, by id."""
+    troubles: tuple[Trouble, ...] = ()
+    """Of the node, the worst first."""
+    retry_at: datetime | None = None
+    """When what failed is tried again by itself; None: by nobody."""
+    commit: str | None = None
+    """The git commit that the desired state was read from; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What holds for one object: (type, status, reason, message, next attempt) per condition."""
+    """What holds for one object."""
 
-    rows: tuple[tuple[ConditionType, bool, str, str, datetime | None], ...]
+    rows: tuple[_Row, ...]
 
 
 def derive_conditions(
     desired: DesiredState,
     observed: ObservedState,
     plan: Plan,
-    known: Mapping[tuple[str, str], Condition],
+    known: Known,
     now: datetime,
-    failures: Mapping[str, Result],
+    around: Circumstances,
 ) -> tuple[Condition, ...]:
-    """Every condition that holds after `plan` was made from `observed`; `known` by (object, type).
+    """Every condition that holds after `plan` was made from `observed`.
 
-    `since` is kept from `known` while status and reason stay the same. `failures` are the last words
-    on actions of the plan that were tried and failed, by id.
+    `since` is kept from `known` while status and reason stay the same, and so is a whole condition
+    that says nothing new.
     """
     open_actions = _by_owner(plan.actions)
     jobs = {f"{digest}": job for digest, job in observed.jobs.items()}
-    found: list[Condition] = []
+    verdicts = [(NODE, _at_commit(_node(observed, plan, around), around.commit))]
+    standings = {f"slots/{standing.slot}": standing for standing in plan.standings}
+    verdicts += [
+        (ref, _noted(ref, _object(open_actions.get(ref, ()), jobs, observed, around, standings.get(ref)), observed))
+        for ref in _declared(desired)
+    ]
+    verdicts += [(ref, _superseded(ref)) for ref in desired.superseded]
+    return tuple(_conditions(verdicts, desired.revision, known, now))
 
-    def add(obj: str, verdict: _Verdict) -> None:
+
+def node_conditions(troubles: tuple[Trouble, ...], revision: str, known: Known, now: datetime) -> tuple[Condition, ...]:
+    """The conditions of the node alone when no plan could be made; `troubles` is not empty."""
+    return tuple(_conditions([(NODE, _Verdict(_troubled(troubles)))], revision, known, now))
+
+
+def is_news(condition: Condition, old: Condition | None) -> bool:
+    """Whether `condition` says something that is not recorded: for the node, to be at another revision is."""
+    if not condition.same_as(old):
+        return True
+    return condition.object == NODE and old is not None and condition.observed_revision != old.observed_revision
+
+
+def _conditions(
+    verdicts: list[tuple[str, _Verdict]], revision: str, known: Known, now: datetime
+) -> Iterator[Condition]:
+    for obj, verdict in verdicts:
         for kind, status, reason, message, next_at in verdict.rows:
             old = known.get((obj, kind))
-            same = old is not None and (old.status, old.reason) == (status, reason)
-            since = old.since if old is not None and same else now
-            found.append(Condition(obj, kind, status, reason, message, desired.revision, since, next_at))
+            found = Condition(obj, kind, status, reason, message, revision, now, next_at)
+            yield found if old is None else _after(old, found)
 
-    add(NODE, _node(observed, plan))
-    for ref in _declared(desired):
-        add(ref, _object(open_actions.get(ref, ()), jobs, observed, failures))
-    for ref in desired.superseded:
-        add(ref, _superseded(ref))
-    return tuple(found)
+
+def _after(old: Condition, new: Condition) -> Condition:
+    """`new` with what it has from `old`; `old` itself when there is nothing new."""
+    if not is_news(new, old):
+        return old
+    same = (old.status, old.reason) == (new.status, new.reason)
+    since = old.since if same else new.since
+    if same and old.observed_revision == new.observed_revision:
+        return replace(new, since=since, history=old.history)
+    past = Past(old.observed_revision, old.status, old.reason, old.since)
+    earlier = (p for p in old.history if p.revision != past.revision)  # one line per revision: its last word
+    return replace(new, since=since, history=(past, *earlier)[:MAX_HISTORY])
 
 
 def _declared(desired: DesiredState) -> list[str]:
@@ -82,39 +147,98 @@ def _causes(action: Action, by_id: Mapping[str, Action]) -> list[Action]:
     return [cause for cause in found if cause.is_job or cause.blocked]
 
 
-def _node(observed: ObservedState, plan: Plan) -> _Verdict:
+def _node(observed: ObservedState, plan: Plan, around: Circumstances) -> _Verdict:
     if observed.node.store is StoreStatus.MISSING:
         message = observed.node.store_problem
-        return _Verdict(
-            (
-                (ConditionType.READY, False, "StoreMissing", message, None),
-                (ConditionType.STORE_MISSING, True, "StoreMissing", message, None),
-            )
-        )
+        missing = (ConditionType.STORE_MISSING, True, "StoreMissing", message, None)
+        return _Verdict(((ConditionType.READY, False, "StoreMissing", message, None), missing))
+    blocked = _prune_blocked(plan)
+    suspended = node_hold(observed.directives)
+    if suspended is not None:
+        worse = _troubled(around.troubles)[1:] if around.troubles else ()
+        ready = plan.is_empty and not around.troubles
+        return _Verdict(((ConditionType.READY, ready, SUSPENDED, told(suspended), None), *worse, *blocked))
+    if around.troubles:
+        return _Verdict((*_troubled(around.troubles), *blocked))
     if plan.fuse is not None:
-        message = f"{plan.fuse.message}; --confirm-prune {plan.fuse.confirm} lets it happen"
-        return _Verdict(
-            (
-                (ConditionType.READY, False, "PruneBlocked", plan.fuse.message, None),
-                (ConditionType.PRUNE_BLOCKED, True, plan.fuse.reason, message, None),
-            )
-        )
+        return _Verdict(((ConditionType.READY, False, "PruneBlocked", plan.fuse.message, None), *blocked))
     if plan.is_empty:
-        return _Verdict(((ConditionType.READY, True, "Converged", "nothing to do", plan.wake_at),))
-    message = f"{len(plan.actions)} actions left"
+        return _idle(plan)
+    if _is_withheld(plan):
+        message = f"{_actions(plan)} withheld until a person decides"
+        return _Verdict(((ConditionType.READY, False, "Withheld", message, plan.wake_at),))
+    message = f"{_actions(plan)} left"
     return _Verdict(((ConditionType.READY, False, "Progressing", message, plan.wake_at),))
 
 
+def _idle(plan: Plan) -> _Verdict:
+    """There is nothing to do: all is well, or something starts, or a slot waits for a person."""
+    unready = [standing for standing in plan.standings if standing.footing is not Footing.READY]
+    if not unready:
+        return _Verdict(((ConditionType.READY, True, "Converged", "nothing to do", plan.wake_at),))
+    names = ", ".join(f"slots/{standing.slot}" for standing in unready)
+    is_stuck = any(standing.footing is Footing.STALLED for standing in unready)
+    reason = "SlotNotReady" if is_stuck else "Progressing"
+    return _Verdict(((ConditionType.READY, False, reason, f"not ready: {names}", plan.wake_at),))
+
+
+def _at_commit(verdict: _Verdict, commit: str | None) -> _Verdict:
+    """`verdict`, whose first row also says to which commit the node converges."""
+    if commit is None:
+        return verdict
+    kind, status, reason, message, next_at = verdict.rows[0]
+    return _Verdict(((kind, status, reason, f"{message}, at commit {commit}", next_at), *verdict.rows[1:]))
+
+
+def _is_withheld(plan: Plan) -> bool:
+    """Whether nothing is left but what is blocked and what waits for that."""
+    stuck: set[str] = set()
+    for action in plan.actions:
+        if action.blocked is None and stuck.isdisjoint(action.depends_on):
+            return False
+        stuck.add(action.id)
+    return True
+
+
+def _actions(plan: Plan) -> str:
+    return "1 action" if len(plan.actions) == 1 else f"{len(plan.actions)} actions"
+
+
+def _prune_blocked(plan: Plan) -> tuple[_Row, ...]:
+    if plan.fuse is None:
+        return ()
+    message = f"{plan.fuse.message}; --confirm-prune {plan.fuse.confirm} lets it happen"
+    return ((ConditionType.PRUNE_BLOCKED, True, plan.fuse.reason, message, None),)
+
+
+def _troubled(troubles: tuple[Trouble, ...]) -> tuple[_Row, ...]:
+    """Not ready because of the first; stalled because of the first that a person must end."""
+    worst = troubles[0]
+    waits = next((t for t in troubles if t.next_attempt_at is not None), None)
+    stays = next((t for t in troubles if t.next_attempt_at is None), None)
+    rows = [(ConditionType.READY, False, worst.reason, worst.message, worst.next_attempt_at)]
+    if waits is not None:
+        rows.append((ConditionType.RECONCILING, True, waits.reason, waits.message, waits.next_attempt_at))
+    if stays is not None:
+        rows.append((ConditionType.STALLED, True, stays.reason, stays.message, None))
+    return tuple(rows)
+
+
 def _object(
-    actions: list[Action] | tuple[()], jobs: Mapping[str, Job], observed: ObservedState, failures: Mapping[str, Result]
+    actions: list[Action] | tuple[()],
+    jobs: Mapping[str, Job],
+    observed: ObservedState,
+    around: Circumstances,
+    standing: SlotStanding | None,
 ) -> _Verdict:
     if observed.node.store is StoreStatus.MISSING:
         return _not_ready("StoreMissing", observed.node.store_problem, stalled=True)
     if not actions:
-        return _Verdict(((ConditionType.READY, True, "Converged", "as declared", None),))
-    for action in actions:
-        if action.blocked is not None:
-            return _not_ready(action.blocked.reason, action.blocked.message, stalled=True)
+        converged = _Verdict(((ConditionType.READY, True, "Converged", "as declared", None),))
+        return converged if standing is None else _stands(standing)
+    withheld = next((action for action in actions if action.blocked is not None), None)
+    if withheld is not None and withheld.blocked is not None:
+        return _blocked(withheld.blocked, held=is_held(withheld))
     for action in actions:
         job = jobs.get(action.name) if action.is_job else None
         if job is not None and job.state is JobState.ERROR:
@@ -122,11 +246,37 @@ def _object(
         if job is not None and job.state is JobState.WAITING:
             return _failed(job, stalled=False)
     for action in actions:
-        failure = failures.get(action.id)
+        failure = around.failures.get(action.id)
         if failure is not None and not action.is_job:
-            return _not_ready(failure.reason or "Failed", failure.message, stalled=True)
+            return _not_ready(failure.reason or "Failed", failure.message, stalled=True, next_at=around.retry_at)
+    if standing is not None and standing.footing is not Footing.READY:
+        return _stands(standing)
     first = actions[0]
     return _not_ready("Progressing", f"{first.op}: {first.message}", stalled=False)
+
+
+def _stands(standing: SlotStanding) -> _Verdict:
+    if standing.footing is Footing.READY:
+        return _Verdict(((ConditionType.READY, True, standing.reason, standing.message, None),))
+    stalled = standing.footing is Footing.STALLED
+    return _not_ready(standing.reason, standing.message, stalled=stalled, next_at=standing.next_attempt_at)
+
+
+def _blocked(block: Block, *, held: bool) -> _Verdict:
+    """Withheld by what an operator wants is not Ready, and neither stalled nor on its way."""
+    if held:
+        return _Verdict(((ConditionType.READY, False, block.reason, block.message, None),))
+    return _not_ready(block.reason, block.message, stalled=True)
+
+
+def _noted(ref: str, verdict: _Verdict, observed: ObservedState) -> _Verdict:
+    """`verdict` with what operators decided about an object that has nothing to do: it must show all the same."""
+    kind, status, reason, message, next_at = verdict.rows[0]
+    decided = object_hold(ref, observed.directives) or pin_of(ref, observed.directives)
+    if decided is None or not status:
+        return verdict
+    shown = reason_of_hold(decided) or reason
+    return _Verdict(((kind, status, shown, f"{message}; {told(decided)}", next_at), *verdict.rows[1:]))
 
 
 def _failed(job: Job, *, stalled: bool) -> _Verdict:

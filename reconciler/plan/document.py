@@ -10,10 +10,15 @@ from datetime import UTC, datetime
 from reconciler.core.action import (
     Action,
     AdoptHash,
+    ApplyScales,
     Block,
     Fetch,
     MoveSlot,
+    Promote,
     RemoveEntry,
+    Rollback,
+    StartCandidate,
+    StartProcess,
     SwitchSlot,
     Verify,
     WriteEntry,
@@ -24,6 +29,7 @@ from reconciler.core.job import reason_of
 from reconciler.core.plan import PLAN_FORMAT_VERSION, Plan
 from reconciler.core.report import Diagnostic, Result, ResultStatus, RunReport
 from reconciler.core.status import Condition
+from reconciler.plan.holds import is_hold
 
 JsonObject = dict[str, JsonValue]
 
@@ -37,6 +43,9 @@ class PlanCounts:
     """Re-hashing of bytes that are already here: AdoptHash and Verify."""
     entries: int
     slot_switches: int
+    """Slots that come to serve something else, or under another name."""
+    restarts: int
+    """Processes that are started: StartCandidate and StartProcess."""
     deletes: int
     """Destructive actions: Quarantine, Reclaim, RemoveSlot."""
     housekeeping: int
@@ -60,6 +69,7 @@ def count_actions(plan: Plan) -> PlanCounts:
         rehashes=sorts.count("rehash"),
         entries=sorts.count("entry"),
         slot_switches=sorts.count("slot"),
+        restarts=sorts.count("restart"),
         deletes=sorts.count("delete"),
         housekeeping=sorts.count("housekeeping"),
         blocked=sorts.count("blocked"),
@@ -78,8 +88,10 @@ def _sort(action: Action) -> str:
             return "rehash"
         case WriteEntry() | RemoveEntry():
             return "entry"
-        case SwitchSlot() | MoveSlot():
+        case SwitchSlot() | MoveSlot() | Promote() | Rollback() | ApplyScales():
             return "slot"
+        case StartCandidate() | StartProcess():
+            return "restart"
         case _:
             return "housekeeping"
 
@@ -110,6 +122,7 @@ def plan_summary(plan: Plan) -> JsonObject:
         "rehashes": counts.rehashes,
         "entries": counts.entries,
         "slot_switches": counts.slot_switches,
+        "restarts": counts.restarts,
         "deletes": counts.deletes,
         "blocked": counts.blocked,
         "prune_blocked": {"reason": plan.fuse.reason, "message": plan.fuse.message} if plan.fuse else None,
@@ -157,14 +170,16 @@ def report_document(report: RunReport) -> JsonObject:
 
 
 def problems(report: RunReport) -> tuple[Diagnostic, ...]:
-    """Everything that went wrong or is withheld, as diagnostics: what a machine reads instead of the plan's text."""
+    """Everything that went wrong or is withheld by no operator, as diagnostics: what a machine reads."""
     found = list(report.errors)
     actions = {action.id: action for action in report.plan.actions} if report.plan else {}
     fuse = report.plan.fuse if report.plan else None
     found += [
         Diagnostic(action.blocked.reason, f"{action.id}: {action.blocked.message}")
         for action in actions.values()
-        if action.blocked is not None and (fuse is None or action.blocked.message != fuse.message)
+        if action.blocked is not None
+        and not is_hold(action.blocked)
+        and (fuse is None or action.blocked.message != fuse.message)
     ]
     if fuse is not None:
         hint = f"--confirm-prune {fuse.confirm} lets exactly these deletions happen"

@@ -19,7 +19,7 @@ from reconciler.core.action import (
 )
 from reconciler.core.desired import DesiredState, PrunePolicy
 from reconciler.core.digest import Digest, digest_of
-from reconciler.core.directive import DirectiveKind
+from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.observed import ObservedState
 from reconciler.core.plan import Fuse
 from reconciler.core.quantity import format_size
@@ -46,19 +46,30 @@ def guard(
     """The actions as they may run, and why some may not.
 
     A confirmation releases exactly the set it was printed for and stays with those blobs until
-    they are gone, so that a later quarantine or reclaim of them does not ask again.
+    they are gone, so that a later quarantine or reclaim of them does not ask again. What is left of
+    the set while it is carried out stays confirmed, too.
     """
     why = _trips(actions, desired, observed)
     if why is None:
         return actions, None
     reason, message = why
     wanted = confirmation(actions)
-    confirmed = {d.subject for d in observed.directives if d.kind is DirectiveKind.CONFIRM}
-    if wanted == confirm or wanted in confirmed:
+    if wanted == confirm or any(_confirms(d, actions, wanted) for d in observed.directives):
         return tuple(_confirmed(action) for action in actions), None
     block = Block("PruneBlocked", None, message)
     held = tuple(replace(a, blocked=block) if is_withheld(a) else a for a in actions)
     return held, Fuse(reason, message, wanted)
+
+
+def tokens(actions: Iterable[Action]) -> tuple[Digest, ...]:
+    """What `actions` take away as a confirmation remembers it: one digest for each thing."""
+    return tuple(sorted(digest_of(what.encode()) for what in covered(actions)))
+
+
+def _confirms(directive: Directive, actions: tuple[Action, ...], wanted: str) -> bool:
+    if directive.kind is not DirectiveKind.CONFIRM:
+        return False
+    return directive.subject == wanted or set(directive.digests).issuperset(tokens(actions))
 
 
 def confirmation(actions: tuple[Action, ...]) -> str:

@@ -25,12 +25,15 @@ from reconciler.core.observed import BlobObserved, ObservedState, StoreStatus
 from reconciler.core.plan import FetchSummary, Plan, PlanPolicy
 from reconciler.core.slot import SlotRecord
 from reconciler.plan.admission import admit_disk, admit_sources, disk_bytes
-from reconciler.plan.diff import entry_removals, entry_writes, renames, slot_diff, wanted_entries
+from reconciler.plan.diff import entry_removals, entry_writes, renames, wanted_entries
 from reconciler.plan.guard import guard
+from reconciler.plan.holds import canceled_parts, held_state, node_hold, told, withhold
+from reconciler.plan.memory import Room
 from reconciler.plan.needs import Need, needs
 from reconciler.plan.presence import presence
 from reconciler.plan.reach import Releases, reach
-from reconciler.plan.retention import retention
+from reconciler.plan.retention import between_occasions, retention
+from reconciler.plan.slots import Making, SlotDiff, slot_diff
 
 
 def make_plan(desired: DesiredState, observed: ObservedState, policy: PlanPolicy, now: datetime) -> Plan:
@@ -46,21 +49,26 @@ def make_plan(desired: DesiredState, observed: ObservedState, policy: PlanPolicy
     wanted = wanted_entries(desired)
     renamed = renames(wanted, desired, observed)
     jobs = tuple(admit_sources(a, desired.egress, policy) for a in presence(needed, observed))
-    jobs = admit_disk(jobs, observed.node.free_bytes, policy.reserve_bytes)
+    jobs = admit_disk(withhold(jobs, observed), observed.node.free_bytes, policy.reserve_bytes)
     pending = {a.operation.digest: a.id for a in jobs if isinstance(a.operation, JOB_OPERATIONS)}
     writes = tuple(entry_writes(wanted, renamed, observed, pending))
     written = {a.owners[0]: a.id for a in writes}
-    slots = slot_diff(desired, wanted, observed, written, pending)
-    removals = () if observed.unreadable else tuple(entry_removals(wanted, renamed, observed, slots.changes))
+    room = Room(observed.node.available_memory_bytes, observed, needed)
+    slots = slot_diff(desired, observed, Making(wanted, written, pending, room), policy, now)
+    users, served = slots.users(observed), slots.served()
+    removals = () if observed.unreadable else tuple(entry_removals(wanted, renamed, observed, users, served))
     released = {**written, **{a.owners[0]: a.id for a in removals}}
     alive = reach(wanted, renamed, observed, slots, desired.pruning.keep, Releases(released, slots.changes))
     pruned = retention(observed, alive, desired.pruning, now)
+    if not policy.prune_is_due:
+        pruned = between_occasions(pruned, desired.schedule, now)
     actions, fuse = guard(
         (*jobs, *writes, *_readable(slots.actions, observed), *removals, *pruned.actions),
         desired,
         observed,
         policy.confirm_prune,
     )
+    actions = withhold((*actions, *canceled_parts(actions, observed)), observed)
     return Plan(
         actions=actions,
         jobs=tuple(_jobs(actions)),
@@ -70,9 +78,18 @@ def make_plan(desired: DesiredState, observed: ObservedState, policy: PlanPolicy
         peak_disk_bytes=sum(disk_bytes(a) for a in actions if not a.blocked),
         delete_bytes=_deleted(actions),
         fuse=fuse,
-        wake_at=_wake_at(pruned.wake_at if fuse is None else None, observed, now),
-        warnings=tuple(f"nothing is pruned: {what}" for what in observed.unreadable),
+        wake_at=_wake_at(pruned.wake_at if fuse is None else None, slots, observed, now),
+        warnings=tuple(_warnings(observed)),
+        standings=slots.standings,
     )
+
+
+def _warnings(observed: ObservedState) -> Iterator[str]:
+    for what in observed.unreadable:
+        yield f"nothing is pruned: {what}"
+    suspended = node_hold(observed.directives)
+    if suspended is not None:
+        yield f"this node is {told(suspended)}; nothing is applied until `reconcile resume`"
 
 
 def _readable(actions: tuple[Action, ...], observed: ObservedState) -> tuple[Action, ...]:
@@ -105,13 +122,17 @@ def pruning_only(plan: Plan) -> Plan:
 
 
 def _jobs(actions: Iterable[Action]) -> Iterator[JobSpec]:
-    """The jobs that may start now; one that needs an instant action first may not: the lane starts before those run."""
+    """The jobs that may start now, and those that an operator told to rest.
+
+    One that needs an instant action first may not start: the lane starts before those run.
+    """
     for action in actions:
-        if action.blocked or action.depends_on:
+        held = held_state(action)
+        if (action.blocked and held is None) or action.depends_on:
             continue
         match action.operation:
             case Fetch(digest=digest, sources=sources, size_bytes=size, transfer=transfer):
-                yield JobSpec(JobKind.FETCH, digest, action.owners, size, sources, transfer)
+                yield JobSpec(JobKind.FETCH, digest, action.owners, size, sources, transfer, held)
             case AdoptHash(digest=digest, size_bytes=size):
                 yield JobSpec(JobKind.ADOPT, digest, action.owners, size)
             case Verify(digest=digest, size_bytes=size):
@@ -131,8 +152,9 @@ def _deleted(actions: Iterable[Action]) -> int:
     return sum(a.size_bytes or 0 for a in freed)
 
 
-def _wake_at(prune_at: datetime | None, observed: ObservedState, now: datetime) -> datetime | None:
+def _wake_at(prune_at: datetime | None, slots: SlotDiff, observed: ObservedState, now: datetime) -> datetime | None:
     times = [job.next_attempt_at for job in observed.jobs.values() if job.next_attempt_at is not None]
+    times += slots.wake_at
     times += [prune_at] if prune_at is not None else []
     return min((at for at in times if at > now), default=None)
 
@@ -150,7 +172,7 @@ def _fingerprint(
     inputs: Mapping[str, object] = {
         "desired": desired.revision,
         "paths": [provenance.paths, provenance.unready, node.paths not in (None, provenance.paths)],
-        "policy": [policy.offline, policy.hub_url, policy.file_roots],
+        "policy": [policy.offline, policy.hub_url, policy.file_roots, policy.runtimes],
         "endpoint": endpoint and [endpoint.scheme, endpoint.host, endpoint.port],
         "node": [node.store is StoreStatus.MISSING, observed.unreadable],
         "blobs": sorted(_blob_input(b) for b in observed.blobs.values() if _decides(b, needed)),
@@ -175,8 +197,9 @@ def _past(entry: Entry) -> tuple[Digest, ...]:
 
 
 def _slot_input(record: SlotRecord) -> Iterator[tuple[str, Digest] | None]:
+    """Never a process: which of them runs is progress."""
     for target in (record.current, record.candidate, record.last_good):
-        yield None if target is None else (target.model, target.files.id)
+        yield None if target is None else (target.model, target.id)
 
 
 def _blob_input(blob: BlobObserved) -> tuple[object, ...]:

@@ -10,7 +10,11 @@ from reconciler.core.directive import DirectiveKind
 from reconciler.core.entry import Entry, FileSet, file_set
 from reconciler.core.observed import ObservedState
 from reconciler.core.slot import SlotRecord
-from reconciler.plan.diff import SlotDiff, Wanted, pinned_refs, previous_sets
+from reconciler.plan.diff import Wanted, pinned_refs, previous_sets
+from reconciler.plan.slots import SlotDiff
+
+PROTECTING = (DirectiveKind.PIN, DirectiveKind.UNDELETE, DirectiveKind.SUSPEND)
+"""What an operator wants kept, back, or left alone is not pruned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,12 @@ def reach(
 ) -> Reach:
     """Everything that manifests, slots, pins and kept revisions name; and what is only still named."""
     sets = [want.files for want in wanted.values()]
-    sets += _staying(wanted, observed)
-    sets += [target.files for record in slots.after.values() for target in record.targets()]
+    sets += _staying(wanted, observed, slots.served())
+    sets += [files for record in slots.after.values() for files in record.file_sets()]
     digests = {digest for files in sets for digest in files.digests}
     digests |= _kept(wanted, renamed, observed, keep)
     for directive in observed.directives:
-        if directive.kind in (DirectiveKind.PIN, DirectiveKind.UNDELETE):
+        if directive.kind in PROTECTING:
             digests.update(directive.digests)
     generations = {files.id for files in sets}
     digest_waits: dict[Digest, tuple[str, ...]] = {}
@@ -72,16 +76,16 @@ def named_now(entries: Iterable[Entry], slots: Iterable[SlotRecord]) -> frozense
     for entry in entries:
         named |= entry.spec.digests
     for record in slots:
-        for target in record.targets():
-            named |= target.files.digests
+        for files in record.file_sets():
+            named |= files.digests
     return frozenset(named)
 
 
-def _staying(wanted: Mapping[str, Wanted], observed: ObservedState) -> list[FileSet]:
-    pinned = pinned_refs(observed)
+def _staying(wanted: Mapping[str, Wanted], observed: ObservedState, served: frozenset[str]) -> list[FileSet]:
+    """The entries that stay though nothing declares them: pinned, or served on."""
     return [
         file_set(observed.entries[ref].entry.spec.files)
-        for ref in pinned
+        for ref in pinned_refs(observed) | served
         if ref in observed.entries and ref not in wanted
     ]
 
@@ -107,5 +111,5 @@ def _held(observed: ObservedState, releases: Releases) -> Iterable[tuple[str, st
                 yield ref, action_id, observed.generations[seen.view]  # a flip was cut short: people still see these
     for name, action_id in releases.slots.items():
         if name in observed.slots:
-            for target in observed.slots[name].record.targets():
-                yield f"slots/{name}", action_id, target.files
+            for files in observed.slots[name].record.file_sets():
+                yield f"slots/{name}", action_id, files

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.core.action import Action, Quarantine, Reclaim, RemoveGeneration, RemovePart
-from reconciler.core.desired import PrunePolicy
+from reconciler.core.desired import PrunePolicy, Schedule
 from reconciler.core.digest import Digest
 from reconciler.core.observed import BlobObserved, BlobRow, ObservedState, Place
 from reconciler.plan import steps
+from reconciler.plan.occasions import next_occasion
 from reconciler.plan.presence import is_half_restored
 from reconciler.plan.reach import Reach
 
@@ -62,6 +63,15 @@ def retention(observed: ObservedState, reach: Reach, policy: PrunePolicy, now: d
             wake.append(due.next_at)
     actions.extend(_generations(observed, reach))
     return Retention(tuple(sorted(actions, key=_phase)), min(wake, default=None))
+
+
+def between_occasions(found: Retention, schedule: Schedule, now: datetime) -> Retention:
+    """`found` without what waits for the next occasion of the prune schedule: quarantine and reclaim."""
+    kept = tuple(a for a in found.actions if not isinstance(a.operation, Quarantine | Reclaim))
+    is_pending = found.wake_at is not None or len(kept) < len(found.actions)
+    if schedule.prune is None or not is_pending:
+        return Retention(kept, found.wake_at)
+    return Retention(kept, next_occasion(schedule.prune, schedule.timezone, now))
 
 
 def _phase(action: Action) -> int:

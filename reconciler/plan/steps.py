@@ -11,15 +11,12 @@ from reconciler.core.action import (
     Fetch,
     ForgetBlob,
     MarkUnreferenced,
-    MoveSlot,
     Operation,
     Quarantine,
     Reclaim,
     RemoveEntry,
     RemoveGeneration,
     RemovePart,
-    RemoveSlot,
-    SwitchSlot,
     UnmarkUnreferenced,
     Verify,
     WriteEntry,
@@ -28,7 +25,6 @@ from reconciler.core.desired import PrunePolicy
 from reconciler.core.digest import Digest
 from reconciler.core.entry import EntrySpec, FileSet
 from reconciler.core.quantity import format_duration, format_size
-from reconciler.core.slot import SlotTarget
 from reconciler.plan.needs import Need
 
 
@@ -45,21 +41,6 @@ def write_entry_id(ref: str, generation: Digest) -> str:
 def remove_entry_id(ref: str) -> str:
     """The id of the action that drops the entry of `ref`."""
     return f"remove-entry:{ref}"
-
-
-def switch_slot_id(slot: str, generation: Digest) -> str:
-    """The id of the action that points `slot` at `generation`."""
-    return f"switch-slot:{slot}:{generation.short}"
-
-
-def remove_slot_id(slot: str) -> str:
-    """The id of the action that removes `slot`."""
-    return f"remove-slot:{slot}"
-
-
-def move_slot_id(slot: str, new_name: str) -> str:
-    """The id of the action that renames `slot`."""
-    return f"move-slot:{slot}:{new_name}"
 
 
 def fetch(need: Need, part_bytes: int, depends_on: tuple[str, ...] = ()) -> Action:
@@ -156,25 +137,6 @@ def remove_entry(spec: EntrySpec, *, reason: str, message: str, depends_on: tupl
         size_bytes=0,
         depends_on=depends_on,
     )
-
-
-def switch_slot(slot: str, target: SlotTarget, *, reason: str, message: str, depends_on: tuple[str, ...]) -> Action:
-    """Point a slot at a model."""
-    return _slot_action(
-        SwitchSlot(slot, target), slot, switch_slot_id(slot, target.files.id), reason, message, depends_on
-    )
-
-
-def move_slot(slot: str, new_name: str) -> Action:
-    """Rename a slot with its record."""
-    return _slot_action(
-        MoveSlot(slot, new_name), new_name, move_slot_id(slot, new_name), "Renamed", f"moved from slots/{slot}", ()
-    )
-
-
-def remove_slot(slot: str) -> Action:
-    """Take a slot away."""
-    return _slot_action(RemoveSlot(slot), slot, remove_slot_id(slot), "Undeclared", "no manifest declares it", ())
 
 
 def mark(
@@ -302,9 +264,3 @@ def _blob_action(  # noqa: PLR0913 — each is one column of the plan
     depends_on: tuple[str, ...] = (),
 ) -> Action:
     return Action(id_, operation, "blob", digest, owners, reason, message, size_bytes, depends_on)
-
-
-def _slot_action(
-    operation: Operation, slot: str, id_: str, reason: str, message: str, depends_on: tuple[str, ...]
-) -> Action:
-    return Action(id_, operation, "slot", slot, (f"slots/{slot}",), reason, message, 0, depends_on)

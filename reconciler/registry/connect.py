@@ -115,12 +115,21 @@ def _query(path: Path, mode: str, query: Callable[[sqlite3.Connection], T], abse
             # Damaged cells are then refused as such instead of being read as something else.
             connection.execute("PRAGMA cell_size_check = ON")
             connection.execute("BEGIN")
-            return query(connection) if _check(connection, path) else absent
+            if not _check(connection, path):
+                return absent
+            return _ask(connection, query)
     except sqlite3.Error as error:
         raise faults.translate(error, path) from error
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         # Rows that SQLite can read and nobody here wrote.
         raise faults.corrupt(path, f"unreadable row: {error}") from error
+
+
+def _ask(connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], T]) -> T:
+    if schema.user_version(connection) == schema.VERSION:
+        return query(connection)
+    with closing(schema.migrated_copy(connection)) as copy:
+        return query(copy)
 
 
 def _whole(path: Path, size_bytes: int, query: Callable[[sqlite3.Connection], T]) -> Callable[[sqlite3.Connection], T]:

@@ -19,7 +19,7 @@ from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.entry import Entry, EntryFile, EntrySpec, FileSet
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import BlobRow, FileIdentity
-from reconciler.core.status import Condition, ConditionType
+from reconciler.core.status import Condition, ConditionType, Past
 from reconciler.ports import RegistrySnapshot
 from reconciler.registry.instant import from_micros, optional_instant
 
@@ -110,8 +110,8 @@ def _blobs(connection: sqlite3.Connection, digests: _Digests) -> dict[Digest, Bl
 
 def _entries(connection: sqlite3.Connection, digests: _Digests) -> dict[str, Entry]:
     rows = connection.execute(
-        "SELECT ref, files, kind, name, provider, license, display_name, labels, base, generation, previous, written_at"
-        " FROM entry ORDER BY ref"
+        "SELECT ref, files, kind, name, provider, license, display_name, labels, base, alpha, rank,"
+        " generation, previous, written_at FROM entry ORDER BY ref"
     ).fetchall()
     files = _parse(row[1] for row in rows)
     labels = _Labels()
@@ -119,7 +119,7 @@ def _entries(connection: sqlite3.Connection, digests: _Digests) -> dict[str, Ent
 
 
 def _entry(row: tuple[Any, ...], files: list[tuple[str, str, str]], digests: _Digests, known: _Labels) -> Entry:
-    _, _, kind, name, provider, license_, display_name, labels, base, generation, previous, written_at = row
+    _, _, kind, name, provider, license_, display_name, labels, base, alpha, rank, generation, previous, at = row
     spec = EntrySpec(
         _KINDS[kind],
         name,
@@ -129,9 +129,11 @@ def _entry(row: tuple[Any, ...], files: list[tuple[str, str, str]], digests: _Di
         display_name,
         known[labels],
         base,
+        alpha,
+        rank,
     )
     sets = () if previous == "[]" else tuple(_file_set(id_, pairs, digests) for id_, pairs in json.loads(previous))
-    return Entry(spec, digests[generation], sets, from_micros(written_at))
+    return Entry(spec, digests[generation], sets, from_micros(at))
 
 
 def _generations(connection: sqlite3.Connection, digests: _Digests) -> dict[Digest, FileSet]:
@@ -166,17 +168,31 @@ def _jobs(connection: sqlite3.Connection, digests: _Digests) -> dict[Digest, Job
     }
 
 
+def read_directives(connection: sqlite3.Connection) -> tuple[Directive, ...]:
+    """All directives, by kind and subject."""
+    return _directives(connection, _Digests())
+
+
 def _directives(connection: sqlite3.Connection, digests: _Digests) -> tuple[Directive, ...]:
-    rows = connection.execute("SELECT kind, subject, digests, decided_by, at FROM directive ORDER BY kind, subject")
+    rows = connection.execute(
+        "SELECT kind, subject, digests, decided_by, at, reason FROM directive ORDER BY kind, subject"
+    )
     return tuple(
-        Directive(DirectiveKind(kind), subject, tuple(digests[text] for text in json.loads(named)), by, from_micros(at))
-        for kind, subject, named, by, at in rows
+        Directive(
+            DirectiveKind(kind),
+            subject,
+            tuple(digests[text] for text in json.loads(named)),
+            by,
+            from_micros(at),
+            reason,
+        )
+        for kind, subject, named, by, at, reason in rows
     )
 
 
 def _conditions(connection: sqlite3.Connection) -> tuple[Condition, ...]:
     rows = connection.execute(
-        "SELECT object, type, status, reason, message, observed_revision, since, next_attempt_at"
+        "SELECT object, type, status, reason, message, observed_revision, since, next_attempt_at, history"
         " FROM condition ORDER BY object, type"
     )
     return tuple(
@@ -189,6 +205,11 @@ def _conditions(connection: sqlite3.Connection) -> tuple[Condition, ...]:
             observed_revision,
             from_micros(since),
             optional_instant(next_attempt_at),
+            () if history == "[]" else _past(json.loads(history)),
         )
-        for name, type_, status, reason, message, observed_revision, since, next_attempt_at in rows
+        for name, type_, status, reason, message, observed_revision, since, next_attempt_at, history in rows
     )
+
+
+def _past(rows: list[tuple[str, bool, str, int]]) -> tuple[Past, ...]:
+    return tuple(Past(revision, status, reason, from_micros(since)) for revision, status, reason, since in rows)

@@ -39,7 +39,7 @@ from reconciler.core.observed import FileIdentity
 from reconciler.core.status import Condition
 from reconciler.registry.instant import optional_micros, to_micros
 
-Cell = str | int | None
+Cell = str | int | float | None
 Row = tuple[Cell, ...]
 
 _OWN = "INSERT INTO blob (digest, owned_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
@@ -58,15 +58,15 @@ _QUARANTINE = """
     WHERE digest = ?1
 """
 _FORGET = "DELETE FROM blob WHERE digest = ?"
-_PUT_ENTRY = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_ENTRY = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DROP_ENTRY = "DELETE FROM entry WHERE ref = ?"
 _PUT_GENERATION = "INSERT OR REPLACE INTO view_generation VALUES (?, ?)"
 _DROP_GENERATION = "DELETE FROM view_generation WHERE id = ?"
 _PUT_JOB = "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DROP_JOB = "DELETE FROM job WHERE digest = ?"
-_PUT_DIRECTIVE = "INSERT OR REPLACE INTO directive VALUES (?, ?, ?, ?, ?)"
+_PUT_DIRECTIVE = "INSERT OR REPLACE INTO directive VALUES (?, ?, ?, ?, ?, ?)"
 _DROP_DIRECTIVE = "DELETE FROM directive WHERE kind = ? AND subject = ?"
-_PUT_CONDITION = "INSERT OR REPLACE INTO condition VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_CONDITION = "INSERT OR REPLACE INTO condition VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DROP_CONDITIONS = "DELETE FROM condition WHERE object = ?"
 _DROP_CONDITION_TYPES = "DELETE FROM condition WHERE object = ? AND type IN (SELECT value FROM json_each(?))"
 # A row that is there already is not appended again: a change set may be committed twice.
@@ -190,6 +190,7 @@ def _work_statement(change: WorkChange) -> tuple[str, Row]:
                 _json(decided.digests),
                 _prose(decided.by),
                 to_micros(decided.at),
+                _prose(decided.reason),
             )
             return _PUT_DIRECTIVE, row
         case DropDirective(kind, subject):
@@ -222,6 +223,8 @@ def _entry_row(entry: Entry) -> Row:
         entry.generation,
         _json(list(_file_sets(entry.previous))),
         to_micros(entry.written_at),
+        spec.alpha,
+        spec.rank,
     )
 
 
@@ -255,6 +258,7 @@ def _condition_row(condition: Condition) -> Row:
         condition.observed_revision,
         to_micros(condition.since),
         optional_micros(condition.next_attempt_at),
+        _json([(past.revision, past.status, past.reason, to_micros(past.since)) for past in condition.history]),
     )
 
 

@@ -130,7 +130,14 @@ _VERSION_1 = (
     "CREATE INDEX ledger_at ON ledger (at)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+_VERSION_2 = (
+    "ALTER TABLE condition ADD COLUMN history TEXT NOT NULL DEFAULT '[]'",
+    "ALTER TABLE directive ADD COLUMN reason TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE entry ADD COLUMN alpha REAL",
+    "ALTER TABLE entry ADD COLUMN rank INTEGER",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
 """`MIGRATIONS[n]` brings a registry from version n to n + 1."""
 
 VERSION = len(MIGRATIONS)
@@ -161,11 +168,29 @@ def migrate(connection: sqlite3.Connection, epoch: str) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     version = user_version(connection)
-    for migration in MIGRATIONS[version:]:
-        for statement in migration:
-            connection.execute(statement)
+    _run_missing(connection, version)
     if version == 0:
         connection.execute("INSERT INTO meta VALUES (1, ?, 0, 0)", (epoch,))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+
+
+def migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """The registry, which is of an older version, in memory and with this program's tables; the file stays as it is."""
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        connection.backup(copy)
+        _run_missing(copy, user_version(copy))
+    except sqlite3.Error:
+        copy.close()
+        raise
+    return copy
+
+
+def _run_missing(connection: sqlite3.Connection, version: int) -> None:
+    if version >= VERSION:
+        return
+    for migration in MIGRATIONS[version:]:
+        for statement in migration:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")

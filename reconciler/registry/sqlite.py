@@ -9,13 +9,14 @@ from sqlite3 import Connection
 from typing import TypeVar
 
 from reconciler.core.change import ChangeSet
+from reconciler.core.directive import Directive
 from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.ports import Clock, Commit, RegistrySnapshot
 from reconciler.registry import decode, faults, journal
 from reconciler.registry.connect import look
 from reconciler.registry.encode import encode_changes, encode_events
-from reconciler.registry.writer import Request, Writer
+from reconciler.registry.writer import Request, Reservation, Writer
 
 T = TypeVar("T")
 
@@ -52,6 +53,17 @@ class SqliteRegistry:
     def ledger(self, limit: int) -> tuple[LedgerRow, ...]:
         """The newest `limit` rows, newest first."""
         return self._look(partial(journal.read_ledger, limit=limit), ())
+
+    def directives(self) -> tuple[Directive, ...]:
+        """All directives, without the cost of a snapshot."""
+        return self._look(decode.read_directives, ())
+
+    def reserve(self, count: int) -> EventId:
+        """The first of `count` (at least 1) consecutive ids that no event of any process has or will get.
+
+        Creates the database at need; the generation stays.
+        """
+        return self._writer.reserve(Reservation(count))
 
     def version(self) -> int:
         """The generation: one more after every commit of any process."""

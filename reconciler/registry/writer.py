@@ -45,6 +45,18 @@ class Request:
     done: Future[Commit] = field(default_factory=Future)
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A wish for `count` ids of which no event is stored, and where the first of them goes."""
+
+    count: int
+    done: Future[EventId] = field(default_factory=Future)
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"wanted at least one id to reserve, got {self.count}")
+
+
 @dataclass(slots=True)
 class _Meta:
     """The row of `meta` while a transaction runs."""
@@ -52,15 +64,18 @@ class _Meta:
     epoch: str
     generation: int
     block: journal.Block | None
-    """None: no event in this transaction."""
+    """None: no ids in this transaction."""
 
-    def take_ids(self, count: int) -> tuple[EventId, ...]:
-        """The next `count` ids; a request that is undone leaves a gap."""
-        if self.block is None:
-            return ()
+    def take_ids(self, count: int) -> EventId:
+        """The first of the next `count` ids; a request that is undone leaves a gap."""
+        assert self.block is not None
         first = self.block.next_seq
         self.block = journal.Block(first + count, self.block.last_seq)
-        return tuple(EventId(self.epoch, first + n) for n in range(count))
+        return EventId(self.epoch, first)
+
+
+Work = Request | Reservation
+Outcome = Commit | EventId | ReconcilerError
 
 
 class Writer:
@@ -69,7 +84,7 @@ class Writer:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._lock = Lock()
         self._thread: Thread | None = None
         self._closed = False
@@ -78,15 +93,24 @@ class Writer:
         self._block: journal.Block | None = None
 
     def submit(self, request: Request) -> Commit:
-        """The request is durable. The thread is started by the first one."""
+        """The request is durable."""
+        self._put(request)
+        return request.done.result()
+
+    def reserve(self, reservation: Reservation) -> EventId:
+        """The first of the ids, which are ours for ever."""
+        self._put(reservation)
+        return reservation.done.result()
+
+    def _put(self, work: Work) -> None:
+        """It waits for the thread, which is started by the first one."""
         with self._lock:
             if self._closed:
                 raise faults.closed(self._path)
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="registry-writer", daemon=True)
                 self._thread.start()
-            self._queue.put(request)
-        return request.done.result()
+            self._queue.put(work)
 
     def close(self) -> None:
         """What was submitted is durable and in the main file; the thread has ended. May run twice."""
@@ -98,7 +122,7 @@ class Writer:
             self._thread.join()
 
     def _run(self) -> None:
-        group: list[Request] = []
+        group: list[Work] = []
         try:
             while group := self._next_group():
                 self._commit(group)
@@ -106,7 +130,7 @@ class Writer:
             self._settle()
             self._abandon(group)
 
-    def _abandon(self, group: list[Request]) -> None:
+    def _abandon(self, group: list[Work]) -> None:
         """Nobody waits for ever: only after a bug are there requests left when the thread ends."""
         with self._lock:
             self._closed = True
@@ -116,13 +140,13 @@ class Writer:
                     request.done.set_exception(faults.unusable(self._path, "its writer has stopped"))
             group = self._waiting()
 
-    def _next_group(self) -> list[Request]:
+    def _next_group(self) -> list[Work]:
         """Waits for a request and takes those behind it along; empty: no more will come."""
         first = self._queue.get()
         return [] if first is None else [first, *self._waiting()]
 
-    def _waiting(self) -> list[Request]:
-        found: list[Request] = []
+    def _waiting(self) -> list[Work]:
+        found: list[Work] = []
         while len(found) < GROUP_LIMIT - 1:
             try:
                 request = self._queue.get_nowait()
@@ -134,7 +158,7 @@ class Writer:
             found.append(request)
         return found
 
-    def _commit(self, group: list[Request]) -> None:
+    def _commit(self, group: list[Work]) -> None:
         try:
             outcomes = self._transact(group)
         except sqlite3.Error as error:
@@ -147,36 +171,42 @@ class Writer:
                 request.done.set_exception(error)
         else:
             for request, outcome in zip(group, outcomes, strict=True):
-                if isinstance(outcome, Commit):
-                    request.done.set_result(outcome)
-                else:
-                    request.done.set_exception(outcome)
+                _answer(request, outcome)
 
-    def _transact(self, group: list[Request]) -> list[Commit | ReconcilerError]:
+    def _transact(self, group: list[Work]) -> list[Outcome]:
         if self._connection is None:
             self._connection = open_writing(self._path)
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
-        meta = self._begin(connection, sum(len(request.events) for request in group))
-        outcomes = [self._apply(connection, request, meta) for request in group]
-        if not any(isinstance(outcome, Commit) for outcome in outcomes):
+        meta = self._begin(connection, sum(_ids_wanted(work) for work in group))
+        generation = meta.generation
+        outcomes = [self._outcome(connection, work, meta) for work in group]
+        if all(isinstance(outcome, ReconcilerError) for outcome in outcomes):
             connection.execute("ROLLBACK")
             return outcomes
-        connection.execute("UPDATE meta SET generation = ?", (meta.generation,))
+        if meta.generation != generation:
+            connection.execute("UPDATE meta SET generation = ?", (meta.generation,))
         effect(f"before commit {self._path}")
-        connection.execute("COMMIT")
+        connection.execute("COMMIT")  # writes nothing if ids were taken from a block that is ours already
         effect(f"after commit {self._path}")
         self._block = meta.block or self._block
         return outcomes
 
-    def _begin(self, connection: sqlite3.Connection, events: int) -> _Meta:
+    def _outcome(self, connection: sqlite3.Connection, work: Work, meta: _Meta) -> Outcome:
+        match work:
+            case Request():
+                return self._apply(connection, work, meta)
+            case Reservation(count):
+                return meta.take_ids(count)
+
+    def _begin(self, connection: sqlite3.Connection, ids: int) -> _Meta:
         row = connection.execute("SELECT epoch, generation, seq_reserved FROM meta").fetchone()
         if row is None:
             raise faults.corrupt(self._path, "it has lost its generation")
         epoch, generation, reserved = row
-        if not events:
+        if not ids:
             return _Meta(epoch, generation, None)
-        block = journal.take(self._block, reserved, events)
+        block = journal.take(self._block, reserved, ids)
         # Forgotten until the commit: if that fails, its numbers are skipped instead of used again.
         self._block = None
         if block.last_seq != reserved:
@@ -188,20 +218,20 @@ class Writer:
         expected = request.expect_generation
         if expected is not None and expected != meta.generation:
             return faults.generation_changed(expected, meta.generation)
-        ids = meta.take_ids(len(request.events))
+        first = meta.take_ids(len(request.events)) if request.events else None
         connection.execute("SAVEPOINT request")
         try:
             for batch in request.batches:
                 connection.executemany(batch.sql, batch.rows)
-            if ids:
-                journal.append_events(connection, request.events, ids[0].seq, self._clock.now())
+            if first is not None:
+                journal.append_events(connection, request.events, first.seq, self._clock.now())
         except _UNSTORABLE as error:
             connection.execute("ROLLBACK TO request")
             connection.execute("RELEASE request")
             return faults.unusable(self._path, f"a value cannot be stored: {error}")
         connection.execute("RELEASE request")
         meta.generation += 1
-        return Commit(meta.generation, ids)
+        return Commit(meta.generation, _following(first, len(request.events)))
 
     def _settle(self) -> None:
         """Everything committed is in the main file, unless another process is reading: then the next one moves it."""
@@ -217,3 +247,28 @@ class Writer:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _ids_wanted(work: Work) -> int:
+    match work:
+        case Request():
+            return len(work.events)
+        case Reservation():
+            return work.count
+
+
+def _following(first: EventId | None, count: int) -> tuple[EventId, ...]:
+    """`count` ids from `first` on; none without it."""
+    return () if first is None else tuple(EventId(first.epoch, first.seq + n) for n in range(count))
+
+
+def _answer(work: Work, outcome: Outcome) -> None:
+    match work, outcome:
+        case _, ReconcilerError():
+            work.done.set_exception(outcome)
+        case Request(), Commit():
+            work.done.set_result(outcome)
+        case Reservation(), EventId():
+            work.done.set_result(outcome)
+        case _:
+            raise TypeError(f"{type(outcome).__name__} is no outcome of {type(work).__name__}")

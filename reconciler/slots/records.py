@@ -8,13 +8,15 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler import durable
-from reconciler.core.digest import Digest, generation_id
-from reconciler.core.entry import FileSet
+from reconciler.core.digest import Digest
 from reconciler.core.errors import TransientError
 from reconciler.core.names import slot_name_problem
-from reconciler.core.slot import SlotRecord, SlotTarget
+from reconciler.core.slot import LaunchFailure, SlotRecord
+from reconciler.slots.target_text import decode_target, encode_target
 
-FORMAT = 1
+FORMAT = 2
+WITHOUT_PROCESSES = 1
+"""The format of the first version, whose slots were files only."""
 _SUFFIX = ".json"
 
 
@@ -75,31 +77,32 @@ def _read(path: Path) -> SlotRecord | None:
 
 
 def encode(record: SlotRecord) -> bytes:
-    """The record's text, format 1."""
+    """The record's text, in the newest format."""
     value = {
         "format": FORMAT,
         "name": record.name,
-        "current": _encode_target(record.current),
-        "candidate": _encode_target(record.candidate),
-        "last_good": _encode_target(record.last_good),
-        "candidate_deadline": record.candidate_deadline and record.candidate_deadline.isoformat(),
+        "current": encode_target(record.current),
+        "candidate": encode_target(record.candidate),
+        "last_good": encode_target(record.last_good),
+        "candidate_deadline": _text(record.candidate_deadline),
+        "failure": _encode_failure(record.failure),
     }
     return json.dumps(value, indent=2).encode() + b"\n"
 
 
 def decode(data: bytes) -> SlotRecord:
-    """The record that `data` is the text of; raises ValueError with what is wrong."""
+    """The record that `data` is the text of, in any format so far; raises ValueError with what is wrong."""
     try:
         found = json.loads(data)
-        if found["format"] != FORMAT:
+        if found["format"] not in (WITHOUT_PROCESSES, FORMAT):
             raise ValueError(f"wanted format {FORMAT}, got {found['format']!r}")
-        deadline = found["candidate_deadline"]
         record = SlotRecord(
             name=found["name"],
-            current=_decode_target(found["current"]),
-            candidate=_decode_target(found["candidate"]),
-            last_good=_decode_target(found["last_good"]),
-            candidate_deadline=None if deadline is None else _instant(deadline),
+            current=decode_target(found["current"]),
+            candidate=decode_target(found["candidate"]),
+            last_good=decode_target(found["last_good"]),
+            candidate_deadline=_instant(found["candidate_deadline"]),
+            failure=None if found["format"] == WITHOUT_PROCESSES else _decode_failure(found["failure"]),
         )
         if slot_name_problem(record.name):
             raise ValueError(f"no slot can be named {record.name!r}")
@@ -108,26 +111,46 @@ def decode(data: bytes) -> SlotRecord:
     return record
 
 
-def _encode_target(target: SlotTarget | None) -> object:
-    if target is None:
+def _encode_failure(failure: LaunchFailure | None) -> object:
+    if failure is None:
         return None
-    return {"model": target.model, "generation": target.files.id, "files": dict(target.files.files)}
+    return {
+        "target_id": failure.target_id,
+        "reason": failure.reason,
+        "message": failure.message,
+        "attempts": failure.attempts,
+        "at": _text(failure.at),
+        "next_attempt_at": _text(failure.next_attempt_at),
+    }
 
 
-def _decode_target(value: object) -> SlotTarget | None:
-    if value is None:
-        return None
+def _decode_failure(value: object) -> LaunchFailure | None:
     match value:
-        case {"model": str(model), "generation": str(generation), "files": dict(files)}:
-            pairs = tuple(sorted((str(path), Digest(digest)) for path, digest in files.items()))
-            if generation_id(pairs) != generation:
-                raise ValueError(f"the files of {model!r} are not those of generation {generation}")
-            return SlotTarget(model, FileSet(Digest(generation), pairs))
+        case None:
+            return None
+        case {
+            "target_id": str(target_id),
+            "reason": str(reason),
+            "message": str(message),
+            "attempts": int(attempts),
+            "at": str(at),
+            "next_attempt_at": None | str() as next_attempt_at,
+        }:
+            next_at = _instant(next_attempt_at)
+            return LaunchFailure(Digest.parse(target_id), reason, message, attempts, _required(at), next_at)
         case _:
-            raise ValueError(f"wanted a target, got {value!r}")
+            raise ValueError(f"wanted a failure, got {value!r}")
 
 
-def _instant(text: str) -> datetime:
+def _text(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else _required(text)
+
+
+def _required(text: str) -> datetime:
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError(f"wanted an instant with its offset from UTC, got {text}")

@@ -25,11 +25,12 @@ from reconciler.transfer.record import (
     Phase,
     Record,
     advance,
+    enrolled,
+    laid_to_rest,
     ledger_event,
     on_the_way,
     requeued,
     same_work,
-    taken_over,
     to_the_end,
     told,
     told_complete,
@@ -164,23 +165,22 @@ class Docket:
 
     def _still_rests(self, row: Job, spec: JobSpec) -> bool:
         """Whether a row found at start keeps resting; our own back-off ends with the process that began it."""
-        if row.state is JobState.PAUSED:
-            return True
+        if spec.held is not None:
+            return row.state is spec.held
         asked = row.state is JobState.WAITING and row.server_asked and row.kind is spec.kind
         return asked and row.next_attempt_at is not None and row.next_attempt_at > self._clock.now()
 
     def _record(self, newcomers: list[tuple[Record, Job | None]]) -> None:
-        """Ownership and job rows of all newcomers in one commit; they may start after it."""
+        """Ownership and job rows of all newcomers in one commit; they may start after it, or rest."""
         at = self._clock.now()
         changes: list[Change] = []
         events: list[EventDraft] = []
         records = [record for record, _ in newcomers]
         for record, row in newcomers:
-            if row is not None:
-                record.job = taken_over(record.spec, row, at)
+            record.job = enrolled(record.spec, record.job, row, at)
             self.records[record.digest] = record
             changes += self._owning(record, at)
-            events += told(record.spec, record.job, Status.QUEUED)
+            events += told(record.spec, record.job, Status(record.job.state.value))
 
         def settled(error: Exception | None) -> bool:
             if error is not None:
@@ -188,16 +188,16 @@ class Docket:
                 for record in records:
                     del self.records[record.digest]
                 return False
-            for record in records:
-                self._settle(record)
-            return False
+            wakes = sum(self._settle(record) for record in records)
+            return wakes > 0
 
         self._clerk.tell(tuple(changes), tuple(events), settled)
 
     def _owning(self, record: Record, at: datetime) -> tuple[Change, ...]:
         """A queued job, and before the first byte ours: bytes that are only to be hashed are not yet."""
         put = PutJob(record.job)
-        return (OwnBlob(record.digest, at), put) if record.spec.kind is JobKind.FETCH else (put,)
+        fetches = record.spec.kind is JobKind.FETCH and record.spec.held is None
+        return (OwnBlob(record.digest, at), put) if fetches else (put,)
 
     def _settle(self, record: Record) -> bool:
         """The last decision is durable: goes on with what is wanted by now. Whether the loop should know."""
@@ -214,9 +214,11 @@ class Docket:
         return False
 
     def _follow(self, record: Record) -> None:
-        """What is wanted has changed, and nothing runs: the job is dropped or starts anew."""
+        """What is wanted has changed, and nothing runs: the job is dropped, rests or starts anew."""
         if record.wanted is None:
             self._drop(record)
+        elif record.wanted.held is not None:
+            self._lay_to_rest(record, record.wanted, record.wanted.held)
         else:
             self._requeue(record, fresh=True)
 
@@ -229,9 +231,17 @@ class Docket:
         events = told(record.spec, record.job, Status.QUEUED)
         self._decide(record, self._owning(record, at), events, self._settled(record))
 
+    def _lay_to_rest(self, record: Record, wanted: JobSpec, held: JobState) -> None:
+        was = record.job.state
+        record.spec = wanted
+        record.job = laid_to_rest(record.job, wanted, held, self._clock.now())
+        record.next_source, record.failures = 0, ()
+        events = told(record.spec, record.job, Status(held.value)) if was is not held else ()
+        self._decide(record, (PutJob(record.job),), events, self._settled(record))
+
     def _drop(self, record: Record) -> None:
         events: tuple[EventDraft, ...] = ()
-        if record.job.state is not JobState.ERROR:  # an error was told already; there is nothing left to cancel
+        if record.job.state not in (JobState.ERROR, JobState.CANCELED):  # that was told; nothing is left to cancel
             record.job = advance(record.job, JobState.CANCELED, at=self._clock.now(), code=Code.CANCELED)
             events = told(record.spec, record.job, Status.CANCELED)
         dropped = (DropJob(record.digest),)
@@ -358,7 +368,7 @@ class Docket:
             if error is not None:
                 return self._unrecorded(record, error)
             if again and record.wanted is not None:
-                self._requeue(record, fresh=True)
+                self._follow(record)
                 return False
             return self._forgotten(record)
 

@@ -97,12 +97,27 @@ def taken_over(spec: JobSpec, job: Job, at: datetime) -> Job:
     return replace(queued, code=Code.INTERRUPTED) if interrupted else queued
 
 
+def enrolled(spec: JobSpec, job: Job, row: Job | None, at: datetime) -> Job:
+    """How a job begins in this process: new, as the `row` of an earlier one left it, or at rest."""
+    if spec.held is not None:
+        return laid_to_rest(row or job, spec, spec.held, at)
+    return job if row is None else taken_over(spec, row, at)
+
+
 def requeued(job: Job, spec: JobSpec, at: datetime, *, fresh: bool) -> Job:
     """The job back in the queue; a `fresh` one has forgotten its attempts."""
     if job.state in (JobState.ADMITTED, JobState.DOWNLOADING, JobState.VERIFYING):
         job = advance(job, JobState.CANCELED, at=at)
     queued = advance(job, JobState.QUEUED, at=at)
     return replace(queued, kind=spec.kind, attempts=0 if fresh else job.attempts)
+
+
+def laid_to_rest(job: Job, spec: JobSpec, state: JobState, at: datetime) -> Job:
+    """The job as an operator wants it, paused or canceled, whatever it was about to do."""
+    ways = ((state,), (JobState.QUEUED, state), (JobState.CANCELED, JobState.QUEUED, state))
+    way = next(way for way in ways if job.state is way[0] or job_transition_allowed(job.state, way[0]))
+    code = Code.CANCELED if state is JobState.CANCELED else None
+    return replace(advance(job, *way, at=at, code=code), kind=spec.kind)
 
 
 def advance(job: Job, *states: JobState, at: datetime, code: Code | None = None, message: str = "") -> Job:

@@ -300,6 +300,22 @@ class BlobStoreContract:
             with pytest.raises(TransientError):
                 store.hash_blob(DIGEST, place, unchecked)
 
+    # -- reading
+
+    def test_any_part_of_a_blob_can_be_read_and_none_behind_its_end(self, store: BlobStore) -> None:
+        download(store)
+        assert store.read_blob(DIGEST, 0, 4) == DATA[:4]
+        assert store.read_blob(DIGEST, len(DATA) - 3, 100) == DATA[-3:]
+        assert store.read_blob(DIGEST, len(DATA), 100) == b""
+        assert store.read_blob(DIGEST, 0, len(DATA) + 1) == DATA
+
+    def test_reading_what_is_not_there_is_an_error(self, store: BlobStore, harness: BlobStoreHarness) -> None:
+        with pytest.raises(TransientError, match=OTHER):
+            store.read_blob(OTHER, 0, 1)
+        harness.move_away()
+        with pytest.raises(StoreMissingError):
+            store.read_blob(OTHER, 0, 1)
+
     # -- adoption
 
     @pytest.mark.parametrize("hardlink", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -200,3 +201,56 @@ class LaneContract:
         self.ran(harness, fetch(DATA))
         assert harness.registry.snapshot().jobs == {}
         assert not self.verified(harness)
+
+    @pytest.mark.parametrize("held", [JobState.PAUSED, JobState.CANCELED])
+    def test_a_job_that_is_to_rest_rests_visibly_and_is_told_once(self, harness: LaneHarness, held: JobState) -> None:
+        harness.serve(DATA)
+        resting = replace(fetch(DATA), held=held)
+        job = self.ran(harness, resting)
+        assert job is not None
+        assert job.state is held
+        assert self.ran(harness, resting) == job
+        assert harness.lane.next_attempt_at() is None
+        assert self.told(harness) == [held.value]
+        assert harness.wakes == 1
+        assert DIGEST not in harness.registry.snapshot().blobs
+
+    @pytest.mark.parametrize("held", [JobState.PAUSED, JobState.CANCELED])
+    def test_it_rests_over_a_restart_and_runs_once_it_may(self, harness: LaneHarness, held: JobState) -> None:
+        harness.serve(DATA)
+        resting = replace(fetch(DATA), held=held)
+        job = self.ran(harness, resting)
+        harness.restart()
+        harness.lane.recover(harness.registry.snapshot().jobs)
+        assert self.ran(harness, resting) == job
+        assert self.told(harness) == [held.value]
+        assert self.ran(harness, fetch(DATA)) is None
+        assert self.verified(harness)
+
+    def test_what_rested_when_the_last_process_ended_runs_in_the_next_one(self, harness: LaneHarness) -> None:
+        harness.serve(DATA)
+        self.ran(harness, replace(fetch(DATA), held=JobState.PAUSED))
+        harness.restart()
+        harness.lane.recover(harness.registry.snapshot().jobs)
+        assert self.ran(harness, fetch(DATA)) is None
+        assert self.verified(harness)
+
+    @pytest.mark.parametrize("held", [JobState.PAUSED, JobState.CANCELED])
+    def test_a_job_in_error_can_be_laid_to_rest(self, harness: LaneHarness, held: JobState) -> None:
+        harness.serve(DATA)
+        harness.fail(DATA, GONE)
+        self.ran(harness, fetch(DATA))
+        job = self.ran(harness, replace(fetch(DATA), held=held))
+        assert job is not None
+        assert job.state is held
+
+    def test_a_job_can_go_from_one_rest_to_another(self, harness: LaneHarness) -> None:
+        harness.serve(DATA)
+        for held in (JobState.PAUSED, JobState.CANCELED, JobState.PAUSED):
+            job = self.ran(harness, replace(fetch(DATA), held=held))
+            assert job is not None
+            assert job.state is held
+        assert self.told(harness) == ["paused", "canceled", "paused"]
+
+    def told(self, harness: LaneHarness) -> list[object]:
+        return [e.payload["status"] for e in harness.registry.events(None, (Topic.DOWNLOAD_PROGRESS.value,), 100)]

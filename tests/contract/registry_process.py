@@ -38,6 +38,15 @@ def direct(path: Path, by: str, count: int) -> None:
     registry.close()
 
 
+def reserve(path: Path, count: int, each: int) -> None:
+    """Reserve `each` ids and commit an event, in turn, `count` times: say the first reserved id and the event's."""
+    with closing(SqliteRegistry(path, FakeClock())) as registry:
+        for number in range(count):
+            first = registry.reserve(each)
+            found = registry.commit(ChangeSet((), (EventDraft(Topic.MODELS_CHANGED, {"n": number}),)))
+            print(found.generation, first, *found.event_ids, flush=True)
+
+
 def fill(path: Path) -> None:
     """Say why commits end on a small disk, how many acknowledged ones are lost, and what happens with room again."""
     spare = path.with_name("spare")
@@ -63,7 +72,11 @@ if __name__ == "__main__":
             commit_for_ever(Path(path))
         case ["direct", path, by, count]:
             direct(Path(path), by, int(count))
+        case ["reserve", path, count, each]:
+            reserve(Path(path), int(count), int(each))
         case ["fill", path]:
             fill(Path(path))
         case other:
-            raise SystemExit(f"wanted commit PATH, fill PATH or direct PATH BY COUNT, got {other}")
+            raise SystemExit(
+                f"wanted commit PATH, fill PATH, direct PATH BY COUNT or reserve PATH COUNT EACH, got {other}"
+            )

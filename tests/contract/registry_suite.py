@@ -41,7 +41,7 @@ from reconciler.core.event import EventDraft, EventId, Topic
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import BlobRow, FileIdentity
-from reconciler.core.status import Condition, ConditionType
+from reconciler.core.status import Condition, ConditionType, Past
 from reconciler.ports import Registry, RegistrySnapshot
 from tests.fakes.clock import START, FakeClock
 
@@ -257,6 +257,19 @@ class RegistryContract:
         )
         assert registry.snapshot().directives == (cancel,)
 
+    def test_directives_are_read_without_the_rest(self, registry: Registry) -> None:
+        assert registry.directives() == ()
+        pin = Directive(DirectiveKind.PIN, "models/a", (B, A), "kim", T0)
+        suspend = Directive(DirectiveKind.SUSPEND, "node", (), "kim", T0, "moving the disk \u201ctoday\u201d")
+        registry.commit(ChangeSet((PutDirective(suspend), PutDirective(pin))))
+        assert registry.directives() == registry.snapshot().directives == (pin, suspend)
+
+    def test_a_condition_keeps_what_it_said_before(self, registry: Registry) -> None:
+        past = (Past("abc", True, "Ready", T0), Past("abb", False, "Retrying", T0 - timedelta(days=1)))
+        told = replace(condition("node", ConditionType.READY), history=past)
+        registry.commit(ChangeSet((PutCondition(told),)))
+        assert registry.snapshot().conditions == (told,)
+
     def test_conditions_are_sorted_by_object_and_type(self, registry: Registry) -> None:
         wanted = (
             condition("models/A", ConditionType.STALLED),
@@ -382,6 +395,37 @@ class RegistryContract:
         assert read("odels", "%") == []
         assert read("") == list(topics)
 
+    # ---- reserved ids
+
+    def test_reserved_ids_lie_between_those_of_the_events_before_and_after(self, registry: Registry) -> None:
+        before = registry.commit(ChangeSet((), (event(), event()))).event_ids
+        first = registry.reserve(10)
+        after = registry.commit(ChangeSet((), (event(),))).event_ids
+        assert before[-1] < first
+        assert after[0].seq >= first.seq + 10
+        assert first.epoch == before[0].epoch == after[0].epoch
+
+    def test_ids_can_be_reserved_before_the_first_commit(self, registry: Registry) -> None:
+        first = registry.reserve(3)
+        assert registry.commit(ChangeSet((), (event(),))).event_ids[0].seq >= first.seq + 3
+
+    def test_reserving_again_and_again_gives_every_id_once(self, registry: Registry) -> None:
+        counts = (1, 999, 1, 2500, 1, 1000)
+        firsts = [registry.reserve(count).seq for count in counts]
+        ends = [first + count for first, count in zip(firsts, counts, strict=True)]
+        assert all(end <= first for end, first in zip(ends, firsts[1:], strict=False))
+
+    def test_reserving_is_no_commit(self, registry: Registry) -> None:
+        registry.commit(ChangeSet((), (event(),)))
+        registry.reserve(5000)
+        assert registry.version() == 1
+        assert len(registry.events(None, (), 10)) == 1
+
+    @pytest.mark.parametrize("count", [0, -1])
+    def test_nothing_cannot_be_reserved(self, registry: Registry, count: int) -> None:
+        with pytest.raises(ValueError, match="at least one id"):
+            registry.reserve(count)
+
     # ---- closing
 
     def test_after_close_every_call_is_refused(self, registry: Registry) -> None:
@@ -396,6 +440,8 @@ class RegistryContract:
             lambda: registry.events(None, (), 1),
             lambda: registry.history(1),
             lambda: registry.ledger(1),
+            registry.directives,
+            lambda: registry.reserve(1),
         ]
         for call in calls:
             with pytest.raises(RegistryError):

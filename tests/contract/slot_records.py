@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 import pytest
 
+from reconciler.core.desired import Runtime
 from reconciler.core.digest import digest_of, generation_id
 from reconciler.core.entry import FileSet
-from reconciler.core.slot import SlotRecord, SlotTarget
+from reconciler.core.slot import AdapterTarget, Launch, LaunchFailure, SlotRecord, SlotTarget
 from reconciler.ports import SlotRecords
 
 
@@ -25,6 +27,20 @@ FULL = SlotRecord(
     last_good=target("müsli", "d.gguf"),
     candidate_deadline=datetime(2026, 3, 1, 12, 30, 0, 250_000, tzinfo=UTC),
 )
+
+
+def _served() -> SlotRecord:
+    """A slot with a process, everything of which was said."""
+    runtime = Runtime(("llama-server", "-m", "{model}"), (("KEY", "env:KEY"), ("MODE", "fast")), 8080, "/ready", 30.5)
+    adapter = AdapterTarget("sql", target("sql", "sql.gguf").files, "sql.gguf", 0.8)
+    launch = Launch(runtime, "Q6_K/b.gguf", "mmproj.gguf", (adapter,))
+    current = replace(target("llama3:8b", "a.gguf", "Q6_K/b.gguf"), launch=launch)
+    at = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    failure = LaunchFailure(current.id, "Crashed", "exit status 1\nlast words", 2, at, at)
+    return SlotRecord("chat", current=current, last_good=replace(current, launch=None), failure=failure)
+
+
+SERVED = _served()
 
 
 class SlotRecordsHarness(Protocol):
@@ -51,7 +67,7 @@ class SlotRecordsContract:
         harness.records.remove("chat")
         assert harness.records.load() == ({}, ())
 
-    @pytest.mark.parametrize("record", [FULL, SlotRecord("chat"), SlotRecord("chat", current=FULL.current)])
+    @pytest.mark.parametrize("record", [FULL, SERVED, SlotRecord("chat"), SlotRecord("chat", current=FULL.current)])
     def test_a_record_is_read_back_as_it_was_saved(self, harness: SlotRecordsHarness, record: SlotRecord) -> None:
         harness.records.save(record)
         harness.records.save(record)

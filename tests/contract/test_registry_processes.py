@@ -120,3 +120,35 @@ def test_processes_that_create_the_registry_at_the_same_moment_all_succeed(tmp_p
             assert registry.version() == 8
             assert len(registry.snapshot().directives) == 8
         assert len({id_.epoch for output in outputs for _, ids in acknowledged(output) for id_ in ids}) == 1
+
+
+def test_ids_reserved_beside_the_commits_of_others_never_collide_and_grow_in_commit_order(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    each = 40
+    commands = [start("reserve", str(path), "60", str(each)) for _ in range(2)]
+    outputs = [command.communicate()[0] for command in commands]
+    assert [command.returncode for command in commands] == [0, 0]
+    taken: list[int] = []
+    committed: list[tuple[int, EventId]] = []
+    for output in outputs:
+        for generation, (first, stored) in acknowledged(output):
+            assert stored.seq >= first.seq + each
+            taken += [*range(first.seq, first.seq + each), stored.seq]
+            committed.append((generation, stored))
+        own = [id_ for _, ids in acknowledged(output) for id_ in ids]
+        assert own == sorted(own)
+    assert len(set(taken)) == len(taken) == 2 * 60 * (each + 1)
+    assert [id_ for _, id_ in sorted(committed)] == sorted(id_ for _, id_ in committed)
+
+
+def test_ids_of_a_killed_process_are_not_given_out_again(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    seen: list[int] = []
+    for _ in range(3):
+        with start("reserve", str(path), "100000", "7") as child:
+            assert child.stdout is not None
+            first = child.stdout.readline()
+            child.kill()
+            found = acknowledged(first + child.stdout.read())
+        assert min(ids[0].seq for _, ids in found) > max(seen, default=0)
+        seen += [number for _, ids in found for number in (ids[0].seq + 6, ids[1].seq)]

@@ -19,8 +19,15 @@ from pathlib import Path
 from reconciler import durable
 from reconciler.cli.main import main
 
-LAZY = ("reconciler.assembly", "reconciler.registry.record", "reconciler.net.client", "reconciler.origins.catalog",
-        "reconciler.transfer.attempt", "reconciler.cli.commands.converge", "reconciler.cli.commands.gc")  # fmt: skip
+LAZY = (
+    "reconciler.assembly.converge",
+    "reconciler.cli.commands.converge",
+    "reconciler.cli.commands.gc",
+    "reconciler.net.client",
+    "reconciler.origins.catalog",
+    "reconciler.registry.record",
+    "reconciler.transfer.attempt",
+)
 
 
 def child(argv: list[str], kill_at: int | None, output: Path) -> int:

@@ -159,6 +159,13 @@ class MemoryBlobStore:
         _report(len(blob.data), check)
         return digest_of(blob.data), blob.stat
 
+    def read_blob(self, digest: Digest, offset: int, size_bytes: int) -> bytes:
+        self.require()
+        blob = self.places[Place.BY_HASH].get(digest)
+        if blob is None:
+            raise TransientError(f"there is no {Place.BY_HASH.value}/{digest}", reason="StorageOperationFailed")
+        return blob.data[offset : offset + size_bytes]
+
     def adopt_file(self, digest: Digest, path: str, *, hardlink: bool, check: Callable[[int], None]) -> BlobStat:
         self.require()
         if not os.path.isfile(path):

@@ -70,7 +70,9 @@ class FakeLane:
                 self._found.pop(digest, None)
                 self._commit((DropJob(digest),))
         for spec in jobs:
-            if self._is_due(spec):
+            if spec.held is not None:
+                self._rest(spec, spec.held)
+            elif self._is_due(spec):
                 self._start(spec)
 
     def set_limits(self, *, max_permits: int, hard_cap: int, per_host: int) -> None:
@@ -119,6 +121,18 @@ class FakeLane:
         self._jobs[spec.digest] = (spec, job)
         waited = job.next_attempt_at is not None and job.next_attempt_at <= self._clock.now()
         return waited or (job.state is JobState.QUEUED and spec.digest not in self.held)
+
+    def _rest(self, spec: JobSpec, held: JobState) -> None:
+        row = self._found.pop(spec.digest, None)
+        job = self._jobs[spec.digest][1] if spec.digest in self._jobs else row
+        if job is not None and job.state is held:
+            self._jobs[spec.digest] = (spec, job)
+            return
+        code = Code.CANCELED if held is JobState.CANCELED else None
+        job = Job(spec.digest, spec.kind, held, 0, self._clock.now(), code, corr_id=f"fake-{spec.digest}")
+        self._jobs[spec.digest] = (spec, job)
+        self._commit((PutJob(job),), spec, Status(held.value), code)
+        self._wake()
 
     def _start(self, spec: JobSpec) -> None:
         attempts = self._jobs[spec.digest][1].attempts if spec.digest in self._jobs else 0

@@ -51,6 +51,7 @@ class MemoryRegistry:
         self._lock = Lock()
         self._closed = False
         self._generation = 0
+        self._next_seq = 1
         self._blobs: dict[Digest, BlobRow] = {}
         self._entries: dict[str, Entry] = {}
         self._generations: dict[Digest, FileSet] = {}
@@ -89,7 +90,7 @@ class MemoryRegistry:
                 return Commit(self._generation, ())
             for change in changes.changes:
                 self._apply(change)
-            first = len(self._events) + 1
+            first = self._take(len(changes.events))
             new = [
                 Event(EventId(EPOCH, first + n), draft.topic, self._clock.now(), dict(draft.payload))
                 for n, draft in enumerate(changes.events)
@@ -118,6 +119,18 @@ class MemoryRegistry:
             self._check_open()
             return tuple(self._ledger[::-1][: max(limit, 0)])
 
+    def directives(self) -> tuple[Directive, ...]:
+        """All directives."""
+        return self.snapshot().directives
+
+    def reserve(self, count: int) -> EventId:
+        """The first of `count` ids."""
+        if count < 1:
+            raise ValueError(f"wanted at least one id to reserve, got {count}")
+        with self._lock:
+            self._check_open()
+            return EventId(EPOCH, self._take(count))
+
     def version(self) -> int:
         """The generation."""
         with self._lock:
@@ -127,6 +140,10 @@ class MemoryRegistry:
     def close(self) -> None:
         """Further calls raise RegistryError."""
         self._closed = True
+
+    def _take(self, count: int) -> int:
+        first, self._next_seq = self._next_seq, self._next_seq + count
+        return first
 
     def _check_open(self) -> None:
         if self._closed:

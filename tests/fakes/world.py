@@ -8,23 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
+from reconciler.apply.slots import SlotOperation
 from reconciler.core.action import (
     Action,
     AdoptHash,
+    ApplyScales,
     DropChangedLink,
     Fetch,
     ForgetBlob,
     MarkUnreferenced,
     MoveSlot,
+    Promote,
     Quarantine,
     Reclaim,
     RemoveEntry,
     RemoveGeneration,
     RemovePart,
     RemoveSlot,
+    Rollback,
+    SetRoute,
+    StartCandidate,
+    StartProcess,
+    StopProcess,
     SwitchSlot,
     UnmarkUnreferenced,
     Verify,
@@ -46,7 +54,8 @@ from reconciler.core.observed import (
     StoreStatus,
 )
 from reconciler.core.plan import Plan
-from reconciler.core.slot import SlotRecord
+from reconciler.core.process import ProcessObserved, ProcessState, RouteObserved
+from reconciler.core.slot import SlotRecord, SlotTarget
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -61,6 +70,10 @@ class World:
 
     observed: ObservedState
     corrupt: frozenset[Digest] = frozenset()
+    launched: int = 0
+    """How many processes were ever started: their launches are numbered."""
+    sick: frozenset[Digest] = frozenset()
+    """Targets whose processes end before they are healthy."""
 
 
 Seen = Callable[[World, Action], None]
@@ -91,13 +104,15 @@ def run_pass(
             continue
         if cut is not None and len(done) >= cut:
             return world
+        if isinstance(action.operation, Promote) and action.operation.launch_id is None:
+            continue
         before(world, action)
         world = step(world, action, now)
         done.add(action.id)
     for job in plan.jobs:
         if finish(job.digest):
             world = run_job(world, job, now)
-    return world
+    return settled(world, now)
 
 
 def step(world: World, action: Action, now: datetime) -> World:
@@ -107,8 +122,19 @@ def step(world: World, action: Action, now: datetime) -> World:
             return world
         case WriteEntry() | RemoveEntry() | RemoveGeneration():
             return replace(world, observed=_named(world.observed, action.operation, now))
-        case SwitchSlot() | MoveSlot() | RemoveSlot():
-            return replace(world, observed=_served(world.observed, action.operation))
+        case StartCandidate() | StartProcess() as start:
+            return _launched(world, start, now)
+        case (
+            SwitchSlot()
+            | Promote()
+            | Rollback()
+            | StopProcess()
+            | ApplyScales()
+            | SetRoute()
+            | MoveSlot()
+            | RemoveSlot()
+        ):
+            return replace(world, observed=_served(world.observed, action.operation, action.reason))
         case _:
             return replace(world, observed=_pruned(world.observed, action.operation, now))
 
@@ -118,7 +144,7 @@ def run_job(world: World, job: JobSpec, now: datetime) -> World:
     blob = world.observed.blobs.get(job.digest, BlobObserved(job.digest, None, None, None))
     if blob.place is not None and job.digest in world.corrupt:
         aside = replace(blob, place=None, size_bytes=None, row=_row(blob, _unverified), damaged=False)
-        return World(_with_blob(world.observed, aside), world.corrupt - {job.digest})
+        return replace(world, observed=_with_blob(world.observed, aside), corrupt=world.corrupt - {job.digest})
     size = blob.size_bytes if blob.place is not None else job.size_bytes or SIZE
     row = blob.row or BlobRow(job.digest, now)
     row = replace(row, size_bytes=size, verified_at=now, quarantined_at=None, link=None)
@@ -197,18 +223,93 @@ def _shown(entries: Mapping[str, EntryObserved], ref: str, view: Digest) -> Mapp
 # ---- slots -------------------------------------------------------------------------------------
 
 
-def _served(observed: ObservedState, operation: SwitchSlot | MoveSlot | RemoveSlot) -> ObservedState:
+def _served(observed: ObservedState, operation: SlotOperation, reason: str) -> ObservedState:
     slots = observed.slots
+    name = operation.slot
+    seen = slots.get(name, SlotObserved(SlotRecord(name), None))
     match operation:
-        case SwitchSlot(slot=name, target=target):
-            record = slots[name].record if name in slots else SlotRecord(name)
-            return replace(observed, slots={**slots, name: SlotObserved(record.promoted(target), target.files.id)})
-        case MoveSlot(slot=name, new_name=new_name):
-            record = replace(slots[name].record, name=new_name)
+        case SwitchSlot(target=target):
+            return _with_slot(observed, replace(seen, record=seen.record.promoted(target), linked=target.files.id))
+        case MoveSlot(new_name=new_name):
+            record = replace(seen.record, name=new_name)
             linked = None if record.current is None else record.current.files.id
-            return replace(observed, slots={**_without(slots, name), new_name: SlotObserved(record, linked)})
-        case RemoveSlot(slot=name):
-            return replace(observed, slots=_without(slots, name))
+            there = slots.get(new_name, SlotObserved(SlotRecord(new_name), None))
+            left = _left(observed, replace(seen, record=SlotRecord(name), linked=None))
+            return _with_slot(left, replace(there, record=record, linked=linked))
+        case RemoveSlot():
+            return _left(observed, replace(seen, record=SlotRecord(name), linked=None))
+        case Promote(target=target, launch_id=str(launch_id)):
+            record = seen.record.promoted(target)
+            port = target.launch.runtime.port if target.launch is not None else None
+            route = seen.route if port is None else RouteObserved(port, launch_id, True)
+            return _with_slot(observed, replace(seen, record=record, linked=target.files.id, route=route))
+        case Rollback(failure=failure):
+            current = seen.record.current
+            linked = None if current is None else current.files.id
+            return _with_slot(observed, replace(seen, record=seen.record.rolled_back(failure), linked=linked))
+        case StopProcess(launch_id=launch_id):
+            rest = tuple(p for p in seen.processes if p.launch_id != launch_id)
+            loaded = (DirectiveKind.LOAD, f"slots/{name}") if reason == "Idle" else None
+            directives = tuple(d for d in observed.directives if (d.kind, d.subject) != loaded)
+            return _left(replace(observed, directives=directives), replace(seen, processes=rest))
+        case ApplyScales(target=target, launch_id=launch_id):
+            scales = target.launch.scales if target.launch is not None else ()
+            processes = tuple(replace(p, scales=scales) if p.launch_id == launch_id else p for p in seen.processes)
+            return _with_slot(observed, replace(seen, record=seen.record.promoted(target), processes=processes))
+        case SetRoute(port=port, launch_id=launch_id):
+            route = None if port is None else RouteObserved(port, launch_id, True)
+            return _left(observed, replace(seen, route=route))
+        case _:
+            raise AssertionError(f"{operation} is no step on its own")
+
+
+def _with_slot(observed: ObservedState, seen: SlotObserved) -> ObservedState:
+    return replace(observed, slots={**observed.slots, seen.record.name: seen})
+
+
+def _left(observed: ObservedState, seen: SlotObserved) -> ObservedState:
+    """Of a slot without a record only its processes and its address are seen; without those, nothing."""
+    name = seen.record.name
+    if seen == SlotObserved(SlotRecord(name), None):
+        return replace(observed, slots=_without(observed.slots, name))
+    return _with_slot(observed, seen)
+
+
+def _launched(world: World, operation: StartCandidate | StartProcess, now: datetime) -> World:
+    name, target = operation.slot, operation.target
+    seen = world.observed.slots.get(name, SlotObserved(SlotRecord(name), None))
+    assert target.launch is not None
+    if isinstance(operation, StartCandidate):
+        deadline = now + timedelta(seconds=target.launch.runtime.health_timeout_s)
+        record = replace(seen.record, candidate=target, candidate_deadline=deadline, failure=None)
+    else:
+        record = replace(seen.record, failure=operation.failure)
+    count = world.launched + 1
+    process = launch_of(target, f"launch-{count}", now)
+    seen = replace(seen, record=record, processes=(*seen.processes, process))
+    return replace(world, observed=_with_slot(world.observed, seen), launched=count)
+
+
+def launch_of(target: SlotTarget, launch_id: str, at: datetime) -> ProcessObserved:
+    """A process of `target` that starts at `at`."""
+    scales = target.launch.scales if target.launch is not None else ()
+    return ProcessObserved(launch_id, target.id, ProcessState.STARTING, at, at, 7, 40_000, scales)
+
+
+def settled(world: World, now: datetime) -> World:
+    """What starts is healthy, or has ended if it is sick; what was asked to end has ended."""
+    slots = dict(world.observed.slots)
+    for name, seen in slots.items():
+        left = (p for p in seen.processes if p.state is not ProcessState.STOPPING)
+        slots[name] = replace(seen, processes=tuple(_grown(p, world.sick, now) for p in left))
+    return replace(world, observed=replace(world.observed, slots=slots))
+
+
+def _grown(process: ProcessObserved, sick: frozenset[Digest], now: datetime) -> ProcessObserved:
+    if process.state is not ProcessState.STARTING:
+        return process
+    state = ProcessState.EXITED if process.target_id in sick else ProcessState.HEALTHY
+    return replace(process, state=state, since=now)
 
 
 # ---- bytes -------------------------------------------------------------------------------------

@@ -12,25 +12,30 @@ from hypothesis import strategies as st
 from reconciler.core.action import (
     Action,
     MarkUnreferenced,
+    Promote,
     Quarantine,
     Reclaim,
     RemoveEntry,
     RemoveGeneration,
+    StartCandidate,
     SwitchSlot,
     WriteEntry,
 )
-from reconciler.core.desired import DesiredState, PrunePolicy
+from reconciler.core.desired import DesiredState, PrunePolicy, SlotSpec
 from reconciler.core.digest import Digest
 from reconciler.core.directive import DirectiveKind
 from reconciler.core.entry import entry_spec
-from reconciler.core.observed import BlobObserved, ObservedState, Place
-from reconciler.core.plan import Plan
+from reconciler.core.observed import BlobObserved, ObservedState, Place, SlotObserved
+from reconciler.core.plan import Footing, Plan, SlotStanding
+from reconciler.core.process import ProcessState
+from reconciler.core.slot import SlotRecord
 from reconciler.plan.guard import covered
 from reconciler.plan.planner import make_plan, pruning_only
 from reconciler.plan.reach import named_now
+from reconciler.plan.targets import served_refs
 from tests.builders import NOW, converged, desired, model, observed, slot
-from tests.fakes.world import World, finish_directives, run_pass
-from tests.properties.worlds import POLICY, TAGS, Case, cases, manifests
+from tests.fakes.world import World, finish_directives, run_pass, settled
+from tests.properties.worlds import POLICY, TAGS, Case, cases, manifests, slot_cases
 
 MOST_PASSES = 12
 TAKES_AWAY = {
@@ -93,16 +98,17 @@ def check_step(seen: ObservedState, action: Action, wanted: DesiredState) -> Non
                 assert row is None or row.quarantined_at is None, f"{action.id} would not keep it for its time"
         case RemoveGeneration(id=generation):
             assert generation not in {held.entry.generation for held in seen.entries.values()}
-            assert generation not in {t.files.id for s in seen.slots.values() for t in s.record.targets()}
+            assert generation not in {files.id for s in seen.slots.values() for files in s.record.file_sets()}
         case RemoveEntry(ref=ref):
             assert ref not in {d.subject for d in seen.directives if d.kind is DirectiveKind.PIN}
-            assert ref not in {f"models/{s.record.current.model}" for s in seen.slots.values() if s.record.current}
+            served = [s.record.current for s in seen.slots.values() if s.record.current is not None]
+            assert ref not in {each for target in served for each in served_refs(target)}
         case WriteEntry(spec=spec):
             for digest in spec.digests:
                 assert is_proved(seen.blobs.get(digest)), f"{action.id} names bytes that are not there"
-        case SwitchSlot(target=target):
+        case SwitchSlot(target=target) | StartCandidate(target=target):
             assert seen.entries[f"models/{target.model}"].entry.generation == target.files.id
-            for digest in target.files.digests:
+            for digest in {digest for files in target.file_sets() for digest in files.digests}:
                 assert is_proved(seen.blobs.get(digest)), f"{action.id} serves bytes that are not there"
         case _:
             pass
@@ -150,9 +156,10 @@ def check_foreign(before: ObservedState, after: ObservedState, made: Plan) -> No
 @thorough
 @given(cases(checked_pass))
 def test_carrying_out_plans_until_nothing_can_run_leaves_an_empty_plan_unless_something_is_blocked(case: Case) -> None:
+    case = replace(case, world=settled(case.world, case.now))
     for _ in range(MOST_PASSES):
         made = case.plan()
-        if not any(action.blocked is None and not waits(action, made) for action in made.actions):
+        if not any(can_run(action, made) for action in made.actions):
             break
         case = replace(case, world=finish_directives(checked_pass(case, made)))
     else:
@@ -160,10 +167,30 @@ def test_carrying_out_plans_until_nothing_can_run_leaves_an_empty_plan_unless_so
 
     left = case.plan()
     assert left == made
-    assert left.is_empty or left.blocked
+    assert left.is_empty or left.blocked or any(is_awaited(action) for action in left.actions)
     assert left.jobs == ()
     if left.is_empty:
         check_converged(case)
+
+
+@thorough
+@given(slot_cases(checked_pass))
+def test_slots_that_have_been_through_anything_come_to_rest_as_their_standing_says(case: Case) -> None:
+    case = replace(case, world=settled(case.world, case.now))
+    for _ in range(MOST_PASSES):
+        made = case.plan()
+        if not any(can_run(action, made) for action in made.actions):
+            break
+        case = replace(case, world=finish_directives(checked_pass(case, made)))
+    else:
+        raise AssertionError(f"still at work after {MOST_PASSES} passes: {[a.id for a in case.plan().actions]}")
+
+    assert all(action.blocked or is_awaited(action) for action in made.actions if not waits(action, made))
+    assert made.wake_at is None or made.wake_at > case.now
+    if made.is_empty:
+        check_converged(case)
+    moving = [standing.slot for standing in made.standings if standing.footing is Footing.MOVING]
+    assert all(any(p.state is ProcessState.UNHEALTHY for p in case.world.observed.slots[n].processes) for n in moving)
 
 
 def check_converged(case: Case) -> None:
@@ -176,21 +203,59 @@ def check_converged(case: Case) -> None:
             assert is_proved(seen.blobs[file.digest])
             assert row is not None
             assert (row.unreferenced_at, row.quarantined_at, row.prune_confirmed) == (None, None, False)
+    standings = {standing.slot: standing for standing in case.plan().standings}
     for name, spec in case.desired.slots.items():
-        shown = seen.slots[name]
+        shown = seen.slots.get(name, SlotObserved(SlotRecord(name), None))
+        if name in standings:
+            check_process(spec, shown, standings[name])
+        if name in standings and standings[name].footing is not Footing.READY:
+            continue
         assert shown.record.current is not None
         assert (shown.record.current.model, shown.record.candidate) == (spec.model, None)
         assert shown.linked == seen.entries[f"models/{spec.model}"].entry.generation
     if not seen.unreadable:
-        assert set(seen.slots) == set(case.desired.slots)
+        assert set(seen.slots) <= set(case.desired.slots)
     for blob in seen.blobs.values():
         assert blob.place is not Place.BY_HASH or blob.row is None or blob.row.quarantined_at is None
 
 
+def check_process(spec: SlotSpec, shown: SlotObserved, standing: SlotStanding) -> None:
+    """What runs is what the standing of the slot says, and never more than one process of it."""
+    current = shown.record.current
+    assert len(shown.processes) <= 1
+    match standing.reason:
+        case "Healthy":
+            (process,) = shown.processes
+            assert current is not None
+            assert current.launch is not None
+            assert (process.target_id, process.scales) == (current.id, current.launch.scales)
+            assert (current.launch.runtime, process.state) == (spec.runtime, ProcessState.HEALTHY)
+        case "Unloaded" | "Down":
+            assert shown.processes == ()
+        case _:
+            assert shown.record.failure is not None or shown.processes
+            assert standing.message
+    assert standing.reason == "Down" or spec.runtime is None or _port(shown) == spec.runtime.port
+
+
+def _port(shown: SlotObserved) -> int | None:
+    return None if shown.route is None or not shown.route.is_up else shown.route.port
+
+
+def can_run(action: Action, made: Plan) -> bool:
+    """Whether the next pass carries it out."""
+    return action.blocked is None and not is_awaited(action) and not waits(action, made)
+
+
+def is_awaited(action: Action) -> bool:
+    """Whether it waits for the health of a process that hangs."""
+    return isinstance(action.operation, Promote) and action.operation.launch_id is None
+
+
 def waits(action: Action, made: Plan) -> bool:
-    """Whether a blocked action stands before it, however far."""
+    """Whether an action that can't run stands before it, however far."""
     by_id = {each.id: each for each in made.actions}
-    return any(by_id[need].blocked is not None or waits(by_id[need], made) for need in action.depends_on)
+    return any(not can_run(by_id[need], made) for need in action.depends_on)
 
 
 @thorough

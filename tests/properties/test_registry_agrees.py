@@ -44,7 +44,7 @@ from reconciler.core.event import EventDraft, JsonValue, Topic
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import FileIdentity
-from reconciler.core.status import Condition, ConditionType
+from reconciler.core.status import Condition, ConditionType, Past
 from reconciler.registry.sqlite import SqliteRegistry
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.memory_registry import MemoryRegistry
@@ -71,6 +71,8 @@ specs = st.builds(
     st.none() | text,
     st.lists(text, max_size=2).map(tuple),
     st.none() | names,
+    st.none() | st.floats(allow_nan=False),
+    st.none() | st.integers(1, 2**31),
 )
 entries = st.builds(Entry, specs, digests, st.lists(file_sets, max_size=2).map(tuple), instants)
 jobs = st.builds(
@@ -87,10 +89,20 @@ jobs = st.builds(
     text,
 )
 directives = st.builds(
-    Directive, st.sampled_from(DirectiveKind), names, st.lists(digests, max_size=2).map(tuple), text, instants
+    Directive, st.sampled_from(DirectiveKind), names, st.lists(digests, max_size=2).map(tuple), text, instants, text
 )
+pasts = st.builds(Past, text, st.booleans(), text, instants)
 conditions = st.builds(
-    Condition, refs, st.sampled_from(ConditionType), st.booleans(), text, text, text, instants, st.none() | instants
+    Condition,
+    refs,
+    st.sampled_from(ConditionType),
+    st.booleans(),
+    text,
+    text,
+    text,
+    instants,
+    st.none() | instants,
+    st.lists(pasts, max_size=2).map(tuple),
 )
 history = st.builds(
     HistoryRow,

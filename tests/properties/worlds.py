@@ -8,20 +8,39 @@ from datetime import datetime, timedelta
 
 from hypothesis import strategies as st
 
-from reconciler.core.desired import AdapterSpec, DesiredState, ModelSpec, PrunePolicy
+from reconciler.core.action import StartCandidate
+from reconciler.core.desired import AdapterSpec, DesiredState, Load, ModelSpec, PrunePolicy, SlotSpec
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.observed import BlobObserved, FileIdentity, ObservedState, Place, StoreStatus
 from reconciler.core.plan import Plan, PlanPolicy
+from reconciler.core.process import ProcessState
+from reconciler.core.slot import SlotTarget
 from reconciler.plan.planner import make_plan
-from tests.builders import NOW, adapter, ago, blob, desired, digest, foreign, gone, model, observed, slot
-from tests.fakes.world import World, finish_directives, run_pass
+from tests.builders import (
+    COMMAND,
+    NOW,
+    adapter,
+    ago,
+    blob,
+    converged,
+    desired,
+    digest,
+    foreign,
+    gone,
+    model,
+    observed,
+    process_slot,
+    slot,
+)
+from tests.fakes.world import World, finish_directives, launch_of, run_pass
 
 TAGS = [f"t{n}" for n in range(14)]
 MODELS = ["llama3:8b", "llama3_8b", "b", "c", "d"]  # the first two are called alike on disk
 ADAPTERS = ["one", "two"]
 SLOTS = ["chat", "code", "draft"]
-POLICY = PlanPolicy()
+PORTS = [8001, 8002]
+POLICY = PlanPolicy(runtimes=("llama-server",), restarts=True)
 LINK = FileIdentity(1, 2, 3, 4)
 
 
@@ -78,7 +97,7 @@ def manifests(draw: st.DrawFn) -> DesiredState:
     declared: list[ModelSpec | AdapterSpec] = draw(weights())
     models = [each.name for each in declared if isinstance(each, ModelSpec)]
     names = draw(st.lists(st.sampled_from(SLOTS), unique=True, max_size=2)) if models else []
-    slots = [slot(name, draw(st.sampled_from(models))) for name in names]
+    slots = draw(_slots(declared, names))
     withdrawn: bool = draw(st.booleans())
     return desired(
         *declared,
@@ -89,6 +108,30 @@ def manifests(draw: st.DrawFn) -> DesiredState:
         unready=draw(st.sampled_from([(), (), (), ("git",)])),
         moves=tuple(draw(_moves(models, names))),
     )
+
+
+@st.composite
+def _slots(draw: st.DrawFn, declared: list[ModelSpec | AdapterSpec], names: list[str]) -> list[SlotSpec]:
+    """Slots that are files only, and slots with a process, of which no two have one port."""
+    models = [each.name for each in declared if isinstance(each, ModelSpec)]
+    ports: list[int | None] = [*draw(st.permutations(PORTS)), None]
+    found: list[SlotSpec] = []
+    for name, port in zip(names, ports, strict=False):
+        serves = draw(st.sampled_from(models))
+        is_link = draw(st.sampled_from([False, False, True]))
+        if is_link:
+            found.append(slot(name, serves))
+            continue
+        fitting = [each.name for each in declared if isinstance(each, AdapterSpec) and each.base == serves]
+        uses: list[str] = draw(st.lists(st.sampled_from(fitting), unique=True)) if fitting else []
+        load = draw(st.sampled_from([*[Load.EAGER] * 4, Load.MANUAL, *([Load.ON_DEMAND] if port else [])]))
+        idle_ttl_s = draw(st.sampled_from([None, 60.0])) if port and load is not Load.EAGER else None
+        commands = [COMMAND] * 4 + [(*COMMAND, "--verbose")] * 2 + [("forbidden", "{model}")]
+        command = draw(st.sampled_from(commands))
+        scales = [(use, draw(st.sampled_from([0.5, 1.0]))) for use in uses]
+        kept = draw(st.sampled_from([port, None])) if load is Load.EAGER else port
+        found.append(process_slot(name, serves, *scales, command=command, port=kept, load=load, idle_ttl_s=idle_ttl_s))
+    return found
 
 
 @st.composite
@@ -166,9 +209,10 @@ def _declare(draw: st.DrawFn, case: Case, _check: Check) -> Case:
 
 def _reslot(draw: st.DrawFn, case: Case, _check: Check) -> Case:
     """The same models in other slots and under other rules."""
-    models = sorted(case.desired.models)
-    names: list[str] = draw(st.lists(st.sampled_from(SLOTS), unique=True, max_size=3)) if models else []
-    slots = {name: slot(name, draw(st.sampled_from(models))) for name in names}
+    declared: list[ModelSpec | AdapterSpec] = list(case.desired.weights())
+    most = 3 if case.desired.models else 0
+    names: list[str] = draw(st.lists(st.sampled_from(SLOTS), unique=True, min_size=min(1, most), max_size=most))
+    slots = {each.name: each for each in draw(_slots(declared, names))}
     return replace(case, desired=replace(case.desired, slots=slots, moves=(), pruning=draw(policies)))
 
 
@@ -197,6 +241,10 @@ def _confirm(_draw: st.DrawFn, case: Case, check: Check) -> Case:
 
 def _wait(draw: st.DrawFn, case: Case, _check: Check) -> Case:
     return replace(case, now=case.now + timedelta(hours=draw(st.sampled_from([1, 25, 200]))))
+
+
+def _tick(draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    return replace(case, now=case.now + timedelta(seconds=draw(st.sampled_from([1, 30, 61, 130, 601]))))
 
 
 def _decide(draw: st.DrawFn, case: Case, _check: Check) -> Case:
@@ -241,7 +289,7 @@ def _tamper(draw: st.DrawFn, case: Case, _check: Check) -> Case:
             corrupt = corrupt | {found}
         case _:
             pass
-    return replace(case, world=World(replace(case.world.observed, blobs=blobs), corrupt))
+    return replace(case, world=replace(case.world, observed=replace(case.world.observed, blobs=blobs), corrupt=corrupt))
 
 
 def _is_proved(blob: BlobObserved | None) -> bool:
@@ -268,6 +316,52 @@ def _disturb(draw: st.DrawFn, case: Case, _check: Check) -> Case:
         torn_slots = [replace(found, linked=None), replace(found, record=cut_short)]
         return _with(case, slots={**seen.slots, name: draw(st.sampled_from(torn_slots))})
     return case
+
+
+def _run_into_trouble(draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    """Processes that end, hang or are nobody's, proxies that die, connections, and memory that comes and goes."""
+    seen = case.world.observed
+    node = replace(seen.node, available_memory_bytes=draw(st.sampled_from([None, 50, 10_000])))
+    case = _with(case, node=node)
+    if not seen.slots:
+        return case
+    name = draw(st.sampled_from(sorted(seen.slots)))
+    found = seen.slots[name]
+    processes = list(found.processes)
+    if processes:
+        state = draw(st.sampled_from([ProcessState.EXITED, ProcessState.UNHEALTHY, ProcessState.STOPPING]))
+        processes[-1] = replace(processes[-1], state=state, since=case.now)
+    targets = [target for target in found.record.targets() if target.launch is not None]
+    stray: bool = draw(st.booleans())
+    if targets and stray:
+        count = case.world.launched + 1
+        processes.append(launch_of(draw(st.sampled_from(targets)), f"launch-{count}", case.now))
+        case = replace(case, world=replace(case.world, launched=count))
+    route = found.route
+    if route is not None:
+        wanted_since = draw(st.sampled_from([None, case.now]))
+        route = replace(route, is_up=draw(st.booleans()), wanted_since=wanted_since)
+    torn = replace(found, processes=tuple(processes), route=route)
+    return _with(case, slots={**seen.slots, name: torn})
+
+
+def _fall_ill(draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    """Some of what is served does not come up any more; everything else does."""
+    targets: list[SlotTarget] = [t for seen in case.world.observed.slots.values() for t in seen.record.targets()]
+    ill = draw(st.lists(st.sampled_from(targets), max_size=2)) if targets else []
+    wanted = [a.operation.target.id for a in case.plan().actions if isinstance(a.operation, StartCandidate)]
+    ill_too: list[Digest] = draw(st.lists(st.sampled_from(wanted), max_size=2)) if wanted else []
+    return replace(case, world=replace(case.world, sick=frozenset([*(t.id for t in ill), *ill_too])))
+
+
+def _load_and_unload(draw: st.DrawFn, case: Case, _check: Check) -> Case:
+    kinds = [DirectiveKind.LOAD, DirectiveKind.UNLOAD, DirectiveKind.DOWN]
+    kept = tuple(d for d in case.world.observed.directives if d.kind not in kinds)
+    kind = draw(st.sampled_from([None, None, DirectiveKind.LOAD, *kinds]))
+    if kind is None:
+        return _with(case, directives=kept)
+    subject = "node" if kind is DirectiveKind.DOWN else f"slots/{draw(st.sampled_from(SLOTS))}"
+    return _with(case, directives=(*kept, Directive(kind, subject, (), "operator", case.now)))
 
 
 def _lose_bytes_and_reslot(draw: st.DrawFn, case: Case, check: Check) -> Case:
@@ -319,6 +413,30 @@ EVENTS: list[Event] = [
     *[_tamper] * 4,
     *[_disturb] * 3,
     *[_lose_bytes_and_reslot] * 2,
+    *[_run_into_trouble] * 3,
+    *[_fall_ill] * 2,
+    *[_load_and_unload] * 2,
     _lose_registry,
     _unreadable,
 ]
+
+SLOT_EVENTS: list[Event] = [
+    *[_reslot] * 3,
+    *[_converge] * 4,
+    *[_cut_short] * 2,
+    *[_tick] * 3,
+    *[_run_into_trouble] * 4,
+    *[_fall_ill] * 3,
+    *[_load_and_unload] * 2,
+]
+
+
+@st.composite
+def slot_cases(draw: st.DrawFn, check: Check | None = None) -> Case:
+    """A machine whose models are all there, and whose slots have been through something."""
+    models = [model(name, name) for name in MODELS[1:]]
+    there: list[ModelSpec | AdapterSpec] = [*models, *(adapter(name, MODELS[1], name) for name in ADAPTERS)]
+    case = Case(desired(*there), World(observed(*converged(*there))), NOW)
+    for event in (_reslot, _converge, *draw(st.lists(st.sampled_from(SLOT_EVENTS), min_size=3, max_size=12))):
+        case = event(draw, case, check or _plain)
+    return case

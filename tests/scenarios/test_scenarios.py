@@ -28,7 +28,7 @@ from tests.fakes.world import World, run_pass
 HERE = Path(__file__).parent
 UPDATE = "RECONCILER_UPDATE_SCENARIOS"
 FOLDER = "/srv/manifests"
-POLICY = PlanPolicy()
+POLICY = PlanPolicy(runtimes=("llama-server",))
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def converge(context: Context, settings: Settings, request: Request) -> int:
         confirm_prune=request.confirm_prune,
         saved_plan=_read_plan(request.saved) if request.saved else None,
         gc_only=False,
+        against=_against(settings, request),
     )
     if request.out:
         _check_folder(request.out)
@@ -55,11 +56,24 @@ def observed_run(context: Context, settings: Settings, options: RunOptions) -> R
     printer = reporter(context.terminal, settings, context.argv)
     display = printer.display()
     try:
-        report = context.assembly().run(settings, options, display)
+        program = context.assembly()
+        carry_out = program.run if options.against is None else program.plan_against
+        report = carry_out(settings, options, display)
     finally:
         display.close()
     printer.show_report(report, plan_shown=display.plan_shown)
     return report
+
+
+def _against(settings: Settings, request: Request) -> str | None:
+    if settings.against is None:
+        return None
+    if not request.dry_run:
+        message = "--against (RECONCILER_AGAINST) plans for another node: it is for --dry-run only"
+        raise UsageError(message, hint="add --dry-run, or leave it out to converge this machine")
+    if request.saved:
+        raise UsageError("--plan and --against exclude each other", hint="a saved plan is carried out on its own node")
+    return settings.against
 
 
 def _exit_code(report: RunReport, request: Request) -> Exit:

@@ -8,7 +8,7 @@ from reconciler.cli.context import Context, UsageError
 from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
 from reconciler.cli.render import inventory
 from reconciler.cli.render.inventory import Listing
-from reconciler.cli.render.table import table
+from reconciler.cli.render.table import prose_table, table
 from reconciler.cli.reporting import reporter
 from reconciler.core.desired import Kind
 from reconciler.settings import Settings
@@ -39,7 +39,8 @@ def get(
     settings = context.settings(state_dir=places.state_dir, store_dir=places.store_dir, output=output)
     listing = _listing(what, limit, context, settings)
     printer = reporter(context.terminal, settings, context.argv)
-    lines = table(listing.head, listing.rows, context.terminal.width) if listing.rows else [f"No {what}."]
+    shown = prose_table if listing.prose else table
+    lines = shown(listing.head, listing.rows, context.terminal.width) if listing.rows else [f"No {what}."]
     printer.show_items(listing.documents, lines)
     return 0
 

@@ -6,15 +6,16 @@ from collections import Counter
 
 from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
 from reconciler.cli.render.diagnostics import error_lines
-from reconciler.cli.render.inventory import blob_status, job_document, ready_conditions
-from reconciler.cli.render.table import table
-from reconciler.cli.render.text import count
+from reconciler.cli.render.inventory import blob_status, directive_document, job_document, ready_conditions, time_of
+from reconciler.cli.render.table import prose_table
+from reconciler.cli.render.text import count, printable, wrap
 from reconciler.cli.reporting import reporter
 from reconciler.core.observed import StoreStatus
 from reconciler.core.quantity import format_size
 from reconciler.core.report import Diagnostic, Exit
 from reconciler.core.status import Condition
-from reconciler.plan.document import JsonObject, condition_document, error_documents, instant
+from reconciler.plan.document import JsonObject, condition_document, error_documents
+from reconciler.plan.holds import node_hold, told
 from reconciler.ports import RegistrySnapshot
 from reconciler.settings import Settings
 
@@ -52,13 +53,17 @@ def _shown(snapshot: RegistrySnapshot) -> list[Condition]:
 
 def _lines(settings: Settings, snapshot: RegistrySnapshot, width: int | None) -> list[str]:
     lines = [f"State: {settings.state_dir}", f"Store: {settings.store_dir}", f"Blobs: {_blobs(snapshot)}"]
+    suspended = node_hold(snapshot.directives)
+    if suspended is not None:
+        first, *more = wrap(printable(f"{told(suspended)}; `reconcile resume` ends it"), width, " " * 7)
+        lines += [f"Node:  {first.lstrip()}", *more]
     if snapshot.jobs:
         lines.append(f"Jobs:  {_jobs(snapshot)}")
     if not snapshot.conditions:
         return [*lines, "", "No manifest has been accepted here yet."]
     ready = ready_conditions(snapshot)
     rows = [_row(condition, ready.get(condition.object)) for condition in _shown(snapshot)]
-    return [*lines, "", *table(("OBJECT", "READY", "REASON", "NEXT TRY", "MESSAGE"), rows, width)]
+    return [*lines, "", *prose_table(("OBJECT", "READY", "REASON", "NEXT TRY", "MESSAGE"), rows, width)]
 
 
 def _row(condition: Condition, ready: Condition | None) -> tuple[str, ...]:
@@ -67,7 +72,7 @@ def _row(condition: Condition, ready: Condition | None) -> tuple[str, ...]:
         condition.object,
         is_ready,
         condition.reason,
-        instant(condition.next_attempt_at) or "-",
+        time_of(condition.next_attempt_at),
         condition.message,
     )
 
@@ -86,11 +91,13 @@ def _jobs(snapshot: RegistrySnapshot) -> str:
 
 def _document(settings: Settings, snapshot: RegistrySnapshot) -> JsonObject:
     by_status = Counter(blob_status(blob) for blob in snapshot.blobs.values())
+    suspended = node_hold(snapshot.directives)
     return {
         "state_dir": str(settings.state_dir),
         "store_dir": str(settings.store_dir),
         "generation": snapshot.generation,
         "revision": snapshot.facts.get("revision"),
+        "suspended": None if suspended is None else directive_document(suspended),
         "blobs": {
             "count": len(snapshot.blobs),
             "bytes": sum(blob.size_bytes or 0 for blob in snapshot.blobs.values()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from reconciler.cli.render.text import printable
-from reconciler.cli.render.tree import NOTHING, explanation, plan_line, subject, verb
+from reconciler.cli.render.tree import NOTHING, explanation, plan_line, subject, verb, why_blocked
 from reconciler.core.action import Action
 from reconciler.core.plan import Plan
 from reconciler.core.quantity import format_size
@@ -81,7 +81,7 @@ def _blocked(plan: Plan, action: Action) -> str:
     """Why it is withheld; empty if it is not, or if the fuse says it above the table."""
     if action.blocked is None or (plan.fuse and action.blocked.message == plan.fuse.message):
         return ""
-    return f" — blocked: {action.blocked.reason}: {action.blocked.message}"
+    return f" — {why_blocked(action.blocked)}"
 
 
 def _result(result: Result) -> str:

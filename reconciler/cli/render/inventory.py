@@ -28,6 +28,8 @@ class Listing:
     rows: tuple[tuple[str, ...], ...]
     documents: tuple[JsonObject, ...]
     """One per row, with every value in full."""
+    prose: bool = False
+    """Whether the last column is a text of any length."""
 
 
 def weights(snapshot: RegistrySnapshot, kind: Kind) -> Listing:
@@ -62,11 +64,11 @@ def jobs(snapshot: RegistrySnapshot) -> Listing:
     """The jobs that have not ended well."""
     found = [snapshot.jobs[digest] for digest in sorted(snapshot.jobs)]
     rows = tuple(
-        (j.digest.short, j.kind, j.state, str(j.attempts), j.code or "-", _time(j.next_attempt_at), j.message)
+        (j.digest.short, j.kind, j.state, str(j.attempts), j.code or "-", time_of(j.next_attempt_at), j.message)
         for j in found
     )
     head = ("DIGEST", "KIND", "STATE", "TRIES", "CODE", "NEXT TRY", "MESSAGE")
-    return Listing(head, rows, tuple(job_document(job) for job in found))
+    return Listing(head, rows, tuple(job_document(job) for job in found), prose=True)
 
 
 def blobs(snapshot: RegistrySnapshot) -> Listing:
@@ -74,7 +76,13 @@ def blobs(snapshot: RegistrySnapshot) -> Listing:
     owners = owners_by_digest(snapshot.entries.values())
     found = [snapshot.blobs[digest] for digest in sorted(snapshot.blobs)]
     rows = tuple(
-        (b.digest, _bytes(b.size_bytes), blob_status(b), _time(b.unreferenced_at), ", ".join(owners.get(b.digest, ())))
+        (
+            b.digest,
+            _bytes(b.size_bytes),
+            blob_status(b),
+            time_of(b.unreferenced_at),
+            ", ".join(owners.get(b.digest, ())),
+        )
         for b in found
     )
     documents = tuple(_blob_document(blob, owners.get(blob.digest, ())) for blob in found)
@@ -85,7 +93,7 @@ def history(found: Iterable[HistoryRow]) -> Listing:
     """What was deleted and restored, newest first."""
     kept = tuple(found)
     rows = tuple(
-        (_time(r.at), r.op, r.digest or "-", _bytes(r.size_bytes), ", ".join(r.names) or "-", r.reason) for r in kept
+        (time_of(r.at), r.op, r.digest or "-", _bytes(r.size_bytes), ", ".join(r.names) or "-", r.reason) for r in kept
     )
     return Listing(("AT", "OP", "DIGEST", "SIZE", "FOR", "REASON"), rows, tuple(_history_document(r) for r in kept))
 
@@ -93,18 +101,19 @@ def history(found: Iterable[HistoryRow]) -> Listing:
 def directives(snapshot: RegistrySnapshot) -> Listing:
     """What operators decided and is not done or withdrawn."""
     found = sorted(snapshot.directives, key=lambda d: (d.kind, d.subject))
-    rows = tuple((d.kind, d.subject, str(len(d.digests)), d.by, _time(d.at)) for d in found)
-    return Listing(("KIND", "SUBJECT", "BLOBS", "BY", "AT"), rows, tuple(_directive_document(d) for d in found))
+    rows = tuple((d.kind, d.subject, d.by, time_of(d.at), d.reason or "-") for d in found)
+    return Listing(("KIND", "SUBJECT", "BY", "AT", "REASON"), rows, tuple(directive_document(d) for d in found), True)
 
 
 def conditions(found: Iterable[Condition]) -> Listing:
     """Why every object is where it is."""
     kept = tuple(found)
     rows = tuple(
-        (c.object, c.type, "true" if c.status else "false", c.reason, _time(c.next_attempt_at), c.message) for c in kept
+        (c.object, c.type, "true" if c.status else "false", c.reason, time_of(c.next_attempt_at), c.message)
+        for c in kept
     )
     head = ("OBJECT", "TYPE", "STATUS", "REASON", "NEXT TRY", "MESSAGE")
-    return Listing(head, rows, tuple(condition_document(c) for c in kept))
+    return Listing(head, rows, tuple(condition_document(c) for c in kept), prose=True)
 
 
 def owners_by_digest(entries: Iterable[Entry]) -> Mapping[Digest, tuple[str, ...]]:
@@ -230,13 +239,15 @@ def _history_document(row: HistoryRow) -> JsonObject:
     }
 
 
-def _directive_document(directive: Directive) -> JsonObject:
+def directive_document(directive: Directive) -> JsonObject:
+    """One decision of an operator."""
     return {
         "kind": directive.kind,
         "subject": directive.subject,
         "digests": list(directive.digests),
         "by": directive.by,
         "at": instant(directive.at),
+        "reason": directive.reason,
     }
 
 
@@ -265,5 +276,6 @@ def _bytes(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else format_size(size_bytes)
 
 
-def _time(at: datetime | None) -> str:
+def time_of(at: datetime | None) -> str:
+    """`at` in UTC, to the second; a dash for none."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else "-"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.cli.render.text import cells, elide, pad, printable
+from reconciler.cli.render.text import cells, elide, pad, printable, wrap
 
 _GAP = "  "
+_BELOW = " " * 4
 _NARROWEST = 8  # a column is not cut below this: less tells nothing
 
 
@@ -17,6 +18,22 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None)
     if width is not None:
         widths = _narrowed(widths, width - len(_GAP) * (len(head) - 1))
     return [_line(row, widths) for row in [list(head), *clean]]
+
+
+def prose_table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """`rows` under `head`, whose last column is a text: on a terminal it stands below its row if it is long."""
+    if width is None:
+        return table(head, rows, None)
+    left = table(head[:-1], [row[:-1] for row in rows], width)
+    start = max(map(cells, left)) + len(_GAP)
+    texts = [printable(row[-1]) for row in rows]
+    lines = [f"{pad(left[0], start)}{head[-1]}" if start + cells(head[-1]) <= width else left[0]]
+    for columns, text in zip(left[1:], texts, strict=True):
+        if start + cells(text) <= width:
+            lines.append(f"{pad(columns, start)}{text}".rstrip())
+        else:
+            lines += [columns, *wrap(text, width, _BELOW)]
+    return lines
 
 
 def _narrowed(widths: list[int], room: int) -> list[int]:

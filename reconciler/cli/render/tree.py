@@ -13,18 +13,26 @@ from reconciler.cli.render.text import cells, coloured, count, elide, pad, print
 from reconciler.core.action import (
     Action,
     AdoptHash,
+    ApplyScales,
+    Block,
     DropChangedLink,
     Fetch,
     ForgetBlob,
     MarkUnreferenced,
     MoveSlot,
     Operation,
+    Promote,
     Quarantine,
     Reclaim,
     RemoveEntry,
     RemoveGeneration,
     RemovePart,
     RemoveSlot,
+    Rollback,
+    SetRoute,
+    StartCandidate,
+    StartProcess,
+    StopProcess,
     SwitchSlot,
     UnmarkUnreferenced,
     Verify,
@@ -34,6 +42,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.quantity import format_size
 from reconciler.core.report import Result, ResultStatus, RunReport
 from reconciler.plan.document import PlanCounts, count_actions, instant, redacted_sources
+from reconciler.plan.holds import is_hold
 
 NOTHING = "Nothing to do."
 _SUBJECT_MAX = 40  # leaves half of an 80-column line for figures and reason
@@ -49,6 +58,13 @@ _VERBS: Mapping[type[Operation], tuple[str, str]] = {
     WriteEntry: ("+", "register"),
     RemoveEntry: ("-", "drop"),
     SwitchSlot: ("~", "switch"),
+    StartCandidate: ("+", "start"),
+    StartProcess: ("+", "start"),
+    Promote: ("~", "promote"),
+    Rollback: ("~", "roll back"),
+    StopProcess: ("-", "stop"),
+    ApplyScales: ("~", "rescale"),
+    SetRoute: ("~", "route"),
     MoveSlot: (">", "move"),
     RemoveSlot: ("-", "delete"),
     MarkUnreferenced: ("~", "mark"),
@@ -74,8 +90,8 @@ def render_plan(plan: Plan, style: Style, confirm_command: str) -> list[str]:
     """The whole of `plan`; `confirm_command` is what releases a tripped fuse."""
     if plan.is_empty:
         return [NOTHING]
-    # The fuse says it once, below, for all it holds back.
-    said = plan.fuse.message if plan.fuse else None
+    # The fuse says it once, below, for all it holds back, and a warning says that the node is suspended.
+    said = " ".join([plan.fuse.message if plan.fuse else "", *plan.warnings])
     lines = _action_lines(plan.actions, said, style)
     if plan.fuse:
         lines += _fuse_lines(plan.fuse.message, confirm_command, style)
@@ -124,7 +140,7 @@ def outcome_line(report: RunReport, actions: Mapping[str, Action]) -> str:
     figures = [
         f"{len(fetched)} fetched" + (f" ({format_size(size_bytes)})" if size_bytes else ""),
         count(sum(isinstance(a.operation, WriteEntry | RemoveEntry) for a in done), "entry", "entries"),
-        count(sum(isinstance(a.operation, SwitchSlot | MoveSlot) for a in done), "slot"),
+        count(sum(isinstance(a.operation, SwitchSlot | MoveSlot | Promote) for a in done), "slot"),
         f"{sum(action.destructive for action in done)} deleted",
         f"{len(ended[ResultStatus.FAILED])} failed",
     ]
@@ -159,7 +175,12 @@ def explanation(action: Action, *, short: bool = False) -> str:
     return printable(text)
 
 
-def _action_lines(actions: tuple[Action, ...], said: str | None, style: Style) -> list[str]:
+def why_blocked(block: Block) -> str:
+    """Why an action is withheld; what an operator said names its reason itself."""
+    return block.message if is_hold(block) else f"blocked: {block.reason}: {block.message}"
+
+
+def _action_lines(actions: tuple[Action, ...], said: str, style: Style) -> list[str]:
     subjects = [subject(action) for action in actions]
     widest = max((cells(text) for text in subjects), default=0)
     column = widest if style.width is None else min(widest, _SUBJECT_MAX, max(12, style.width - 36))
@@ -170,7 +191,7 @@ def _action_lines(actions: tuple[Action, ...], said: str | None, style: Style) -
     ]
 
 
-def _action_line(action: Action, column: str, said: str | None, style: Style) -> Iterator[str]:
+def _action_line(action: Action, column: str, said: str, style: Style) -> Iterator[str]:
     sign, word = verb(action.operation)
     sign = "!" if action.blocked else sign
     head = f"  {sign} {word:<10} {column} {pad(_size(action), _SIZE_WIDTH, right=True)}"
@@ -180,8 +201,8 @@ def _action_line(action: Action, column: str, said: str | None, style: Style) ->
     else:
         yield coloured(head.rstrip(), sign, colour=style.colour)
         yield from wrap(why, style.width, _INDENT)
-    if action.blocked and action.blocked.message != said:
-        yield from wrap(printable(f"blocked: {action.blocked.reason}: {action.blocked.message}"), style.width, _INDENT)
+    if action.blocked and action.blocked.message not in said:
+        yield from wrap(printable(why_blocked(action.blocked)), style.width, _INDENT)
 
 
 def _size(action: Action) -> str:

@@ -6,17 +6,21 @@ import io
 from dataclasses import dataclass, field
 
 from reconciler import assembly
-from reconciler.assembly import Observer, RunOptions, VerifyReport
+from reconciler.assembly import Observer, RunOptions, ServeOptions, Service, VerifyReport
 from reconciler.cli.main import main
 from reconciler.cli.terminal import Terminal
 from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow
 from reconciler.core.observed import NodeFacts, ObservedState, StoreStatus
 from reconciler.core.report import Diagnostic, Exit, RunReport
+from reconciler.loop.down import TakenDown
+from reconciler.loop.steering import Decision, Deed
 from reconciler.ports import RegistrySnapshot
 from reconciler.settings import Settings
 
 ALL_INTACT = VerifyReport(0, 0, (), ())
+DECIDED = Decision("node", "decided")
+NOTHING_RAN = TakenDown((), ())
 NOTHING_KNOWN = RegistrySnapshot(0, {}, {}, {}, {}, (), (), {})
 
 
@@ -32,6 +36,8 @@ class FakeProgram:
     history: tuple[HistoryRow, ...] = ()
     events: tuple[Event, ...] = ()
     verified: VerifyReport = ALL_INTACT
+    decision: Decision = DECIDED
+    taken_down: TakenDown = NOTHING_RAN
     settings: Settings | None = None
     options: RunOptions | None = None
     asked: tuple[object, ...] = ()
@@ -50,6 +56,10 @@ class FakeProgram:
             for result in self.report.results:
                 observer.acted(actions[result.id], result)
         return self.report
+
+    def plan_against(self, settings: Settings, options: RunOptions, observer: Observer) -> RunReport:
+        assert options.against is not None
+        return self.run(settings, options, observer)
 
     def validate(
         self, settings: Settings, paths: tuple[str, ...]
@@ -83,9 +93,21 @@ class FakeProgram:
         self._enter(settings, subject)
         return f"undeleting {subject}", self.report if self.report.plan else None
 
+    def steer(self, settings: Settings, deed: Deed, subject: str, reason: str) -> Decision:
+        self._enter(settings, deed, subject, reason)
+        return self.decision
+
+    def down(self, settings: Settings, reason: str, timeout_s: float, observer: Observer) -> tuple[Decision, TakenDown]:
+        self._enter(settings, reason, timeout_s)
+        return self.decision, self.taken_down
+
     def verify(self, settings: Settings, only: tuple[str, ...], observer: Observer) -> VerifyReport:
         self._enter(settings, only)
         return self.verified
+
+    def serve(self, settings: Settings, options: ServeOptions, service: Service) -> Exit:
+        self._enter(settings, options)
+        return self.report.exit_code
 
     def schema(self, what: str) -> str:
         return assembly.schema(what)

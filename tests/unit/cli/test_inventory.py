@@ -100,7 +100,7 @@ def test_history_directives_and_conditions() -> None:
         "2026-11-21T12:00:00Z", "Reclaim", OLD, "1.0", "kB", "models/old", "QuarantineOver",
     ]  # fmt: skip
     assert out("get", "directives").splitlines()[1].split() == [
-        "pin", "models/all-minilm-l6-v2", "1", "ann", "2026-11-21T12:00:00Z",
+        "pin", "models/all-minilm-l6-v2", "ann", "2026-11-21T12:00:00Z", "-",
     ]  # fmt: skip
     assert len(out("get", "conditions").splitlines()) == 4
     assert json.loads(out("get", "history", "-o", "json"))["items"][0]["plan"] == "f" * 64

@@ -208,7 +208,7 @@ def test_a_saved_plan_of_another_version_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["statsu"], "statsu: no such path (commands: validate, status, get,"),
+        (["statsu"], "statsu: no such path (commands: serve, validate, status, get,"),
         (["statsu"], "hint: did you mean `reconcile status`?"),
         (["--dry-run", "status"], "hint: the command comes first: reconcile status"),
         (["./nowhere"], "./nowhere: no such path"),

@@ -23,6 +23,7 @@ from tests.fakes.blob_store import MemoryBlobStore
 from tests.fakes.clock import FakeClock
 from tests.fakes.fake_lane import FakeLane
 from tests.fakes.memory_registry import MemoryRegistry
+from tests.fakes.runtimes import FakeRuntimes
 from tests.fakes.views import FakeSlotDriver, MemorySlotRecords, MemoryViews
 
 
@@ -62,6 +63,7 @@ class Machine:
         self.views = MemoryViews()
         self.records = MemorySlotRecords()
         self.driver = FakeSlotDriver()
+        self.runtimes = FakeRuntimes(self.clock)
         self.trigger = Trigger()
         self.lane = FakeLane(self.registry, self.store, self.clock, self.trigger)
         self.heard = Heard()
@@ -83,7 +85,16 @@ class Machine:
         failures, held = self.lane.failures_to_come, self.lane.held
         self.lane = FakeLane(self.registry, self.store, self.clock, self.trigger)
         self.lane.contents, self.lane.failures_to_come, self.lane.held = contents, failures, held
-        backends = Backends(self.registry, self.store, self.views, self.records, self.driver, self.lane, self.clock)
+        backends = Backends(
+            self.registry,
+            self.store,
+            self.views,
+            self.records,
+            self.driver,
+            self.lane,
+            self.clock,
+            self.runtimes,
+        )
         executor = Executor(backends, lambda entry, sizes, url: b"{}", self.heard.acted)
         node = Node(backends, executor, self.policy, self.last_good)
         accept = AcceptedRevision((), PATHS, withdrawn=False)

@@ -10,6 +10,7 @@ from reconciler.observe import observe
 from tests.fakes.blob_store import MemoryBlobStore
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import MemoryRegistry
+from tests.fakes.runtimes import FakeRuntimes
 from tests.fakes.views import FakeSlotDriver, MemorySlotRecords, MemoryViews
 
 GOOD, BAD, LOST, FOREIGN = (digest_of(text) for text in (b"good", b"bad", b"lost", b"foreign"))
@@ -25,7 +26,7 @@ def machine() -> tuple[MemoryRegistry, MemoryBlobStore, FakeClock, ObservedState
     now = clock.now()
     for digest, size in ((GOOD, 4), (BAD, 3), (LOST, 4)):
         registry.commit(ChangeSet((OwnBlob(digest, now), VerifyBlob(digest, size, now))))
-    observed, _ = observe(registry, store, MemoryViews(), MemorySlotRecords(), FakeSlotDriver())
+    observed, _ = observe(registry, store, MemoryViews(), MemorySlotRecords(), FakeSlotDriver(), FakeRuntimes(clock))
     return registry, store, clock, observed
 
 

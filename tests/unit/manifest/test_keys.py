@@ -10,30 +10,12 @@ MODEL = f"source: https://x.io/m.gguf, sha256: {A}"
 
 UNSUPPORTED = [
     *(("models", f"models: {{m: {{{MODEL}, {key}: 1}}}}\n", f"models.m.{key}") for key in ("priority", "pin", "track")),
-    *(
-        (
-            "adapters",
-            f"models: {{m: {{{MODEL}}}}}\nadapters: {{a: {{base: m, {MODEL}, {key}: 1}}}}\n",
-            f"adapters.a.{key}",
-        )
-        for key in ("alpha", "rank", "files")
-    ),
-    *(
-        ("slots", f"models: {{m: {{{MODEL}}}}}\nslots: {{s: {{model: m, {key}: 1}}}}\n", f"slots.s.{key}")
-        for key in ("adapters", "load", "idle_ttl", "anchor")
-    ),
-    *(
-        (
-            "runtime",
-            f"models: {{m: {{{MODEL}}}}}\nslots: {{s: {{model: m, runtime: {{{key}: 1}}}}}}\n",
-            f"slots.s.runtime.{key}",
-        )
-        for key in ("command", "env", "port", "health", "health_timeout")
-    ),
+    ("slots", f"models: {{m: {{{MODEL}}}}}\nslots: {{s: {{model: m, anchor: true}}}}\n", "slots.s.anchor"),
+    ("schedule", "schedule: {downloads: []}\n", "schedule.downloads"),
     ("concurrency", "concurrency: {bandwidth: 200MiB}\n", "concurrency.bandwidth"),
     *(("pruning", f"pruning: {{{key}: 1}}\n", f"pruning.{key}") for key in ("quota", "min_free")),
     ("defaults", "defaults: {segments: 4}\n", "defaults.segments"),
-    *(("section", f"{key}: {{}}\n", key) for key in ("budgets", "schedule", "upstreams", "peers")),
+    *(("section", f"{key}: {{}}\n", key) for key in ("budgets", "upstreams", "peers")),
     ("catalog", "catalog: {c: {priority: 1}}\n", "catalog.c.priority"),
 ]
 
@@ -50,10 +32,10 @@ def test_a_key_of_a_later_version_is_refused_at_the_key(where: str, text: str, p
     assert manifest.splitlines()[found.line - 1][found.column - 1 :].startswith(f"{key}:")
 
 
-@pytest.mark.parametrize("driver", ["process", "http", "command"])
+@pytest.mark.parametrize("driver", ["http", "command"])
 def test_a_driver_of_a_later_version_is_refused_at_its_value(driver: str) -> None:
     text = f"models: {{m: {{{MODEL}}}}}\nslots:\n  s:\n    model: m\n    runtime: {{driver: {driver}}}\n"
-    message = f"slots.s.runtime.driver: {driver!r} is not supported by this version; wanted link"
+    message = f"slots.s.runtime.driver: {driver!r} is not supported by this version; wanted link or process"
     assert error(body(text)) == f"m/a.yaml:6:23: {message}"
 
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from reconciler.core.desired import DesiredState
 from reconciler.manifest.fields import LOCK, MANIFEST
 from reconciler.manifest.schema import lock_schema_text, schema_text
-from reconciler.manifest.shapes import Field, Group, GroupList, ListType, NamedGroups
+from reconciler.manifest.shapes import Field, Group, GroupList, ListType, NamedGroups, NamedValues
 from tests.unit.manifest.test_keys import UNSUPPORTED
 from tests.unit.manifest.test_models import PRODUCT
 from tests.unit.manifest.trees import HEADER, A, desired, file, loaded
@@ -116,12 +116,13 @@ def with_defaults(group: Group) -> dict[str, object]:
 def test_the_defaults_that_editors_show_are_the_ones_that_hold() -> None:
     document = {"apiVersion": "reconciler/v1", **with_defaults(MANIFEST)}
     written = desired(file(json.dumps(document)))
-    assert (written.limits, written.pruning, written.egress) == (
+    assert (written.limits, written.pruning, written.egress, written.schedule) == (
         DesiredState().limits,
         DesiredState().pruning,
         DesiredState().egress,
+        DesiredState().schedule,
     )
-    assert set(document) == {"apiVersion", "concurrency", "pruning", "defaults", "egress"}
+    assert set(document) == {"apiVersion", "concurrency", "pruning", "defaults", "egress", "schedule"}
 
 
 def test_the_default_of_adopt_and_of_a_slot_are_the_ones_that_hold() -> None:
@@ -146,7 +147,8 @@ def test_examples_fit_their_own_schema(field: Field[Any]) -> None:
     if isinstance(field.type, Group | GroupList | NamedGroups):
         assert field.examples == ()
         return
-    kind = field.type.item if isinstance(field.type, ListType) else field.type
+    kind = field.type.item if isinstance(field.type, ListType | NamedValues) else field.type
     for example in field.examples:
-        for value in example if isinstance(example, list) else [example]:
+        values = list(example.values()) if isinstance(example, dict) else example
+        for value in values if isinstance(values, list) else [values]:
             Draft202012Validator(dict(kind.schema)).validate(value)

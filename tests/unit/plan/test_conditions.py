@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from reconciler.core.desired import DesiredState
+from reconciler.core.directive import DirectiveKind
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import ObservedState, StoreStatus
-from reconciler.core.plan import PlanPolicy
+from reconciler.core.plan import Footing, PlanPolicy, SlotStanding
 from reconciler.core.report import Result, ResultStatus
-from reconciler.core.status import Condition, ConditionType
-from reconciler.plan.conditions import NODE, derive_conditions
+from reconciler.core.status import Condition, ConditionType, Past
+from reconciler.plan.conditions import NODE, Circumstances, Known, Trouble, derive_conditions, is_news
 from tests.builders import (
     NOW,
     ago,
@@ -20,6 +20,7 @@ from tests.builders import (
     converged,
     desired,
     digest,
+    directive,
     find,
     gone,
     model,
@@ -29,14 +30,15 @@ from tests.builders import (
     slot,
 )
 
-Known = Mapping[tuple[str, str], Condition]
 NOTHING_KNOWN: Known = {}
 
 
 def _all(
     wanted: DesiredState, found: ObservedState, known: Known = NOTHING_KNOWN, *, offline: bool = False
 ) -> tuple[Condition, ...]:
-    return derive_conditions(wanted, found, plan(wanted, found, PlanPolicy(offline=offline)), known, NOW, {})
+    return derive_conditions(
+        wanted, found, plan(wanted, found, PlanPolicy(offline=offline)), known, NOW, Circumstances()
+    )
 
 
 def _of(obj: str, conditions: tuple[Condition, ...]) -> dict[ConditionType, tuple[bool, str]]:
@@ -153,7 +155,7 @@ def test_an_instant_action_that_failed_stalls_its_object_and_says_why() -> None:
     made = plan(wanted, held)
     failed = Result(find(made, "SwitchSlot").id, ResultStatus.FAILED, None, "something is in the way", "PathOccupied")
 
-    found = derive_conditions(wanted, held, made, NOTHING_KNOWN, NOW, {failed.id: failed})
+    found = derive_conditions(wanted, held, made, NOTHING_KNOWN, NOW, Circumstances({failed.id: failed}))
 
     assert _of("slots/chat", found) == {
         ConditionType.READY: (False, "PathOccupied"),
@@ -214,3 +216,145 @@ def test_a_condition_dates_from_its_last_change() -> None:
     assert kept.since == ago(days=3)
     assert changed.since == NOW
     assert kept.observed_revision == wanted.revision
+
+
+# ---- what operators decided --------------------------------------------------------------------
+
+
+def test_a_suspended_node_says_so_whether_or_not_there_is_something_to_do() -> None:
+    suspended = directive(DirectiveKind.SUSPEND, "node")
+    busy = _all(desired(model("m")), observed(suspended))
+    assert _of(NODE, busy) == {ConditionType.READY: (False, "Suspended")}
+    assert _of("models/m", busy) == {ConditionType.READY: (False, "Suspended")}
+    calm = _all(desired(model("m")), observed(*converged(model("m")), suspended))
+    assert _of(NODE, calm) == {ConditionType.READY: (True, "Suspended")}
+    assert _of("models/m", calm) == {ConditionType.READY: (True, "Converged")}
+
+
+def test_a_suspended_node_still_says_what_else_is_wrong_with_it() -> None:
+    found = observed(*converged(model("m")), directive(DirectiveKind.SUSPEND, "node"))
+    withheld = _of(NODE, _all(desired(documents=0), found))
+    assert withheld == {
+        ConditionType.READY: (False, "Suspended"),
+        ConditionType.PRUNE_BLOCKED: (True, "NoDocuments"),
+    }
+    wanted = desired(model("m"))
+    around = Circumstances(troubles=(Trouble("ManifestInvalid", "bad"),))
+    troubled = _of(NODE, derive_conditions(wanted, found, plan(wanted, found), NOTHING_KNOWN, NOW, around))
+    assert troubled == {ConditionType.READY: (False, "Suspended"), ConditionType.STALLED: (True, "ManifestInvalid")}
+
+
+def test_what_an_operator_holds_back_is_not_ready_and_not_stalled() -> None:
+    for kind, reason in ((DirectiveKind.PAUSE, "Paused"), (DirectiveKind.CANCEL, "Canceled")):
+        found = _all(desired(model("m", "a")), observed(directive(kind, "models/m", "a")))
+        assert _of("models/m", found) == {ConditionType.READY: (False, reason)}
+
+
+def test_a_slot_says_that_its_model_is_paused() -> None:
+    wanted = desired(model("m", "a"), slot("chat", "m"))
+    found = _all(wanted, observed(directive(DirectiveKind.PAUSE, "models/m")))
+    assert _of("slots/chat", found) == {ConditionType.READY: (False, "Paused")}
+
+
+def test_what_was_decided_about_a_ready_object_is_shown() -> None:
+    decided = {
+        DirectiveKind.SUSPEND: ("Suspended", "as declared; suspended by operator since 2026-01-05T11:00:00Z"),
+        DirectiveKind.PAUSE: ("Paused", "as declared; paused by operator since 2026-01-05T11:00:00Z"),
+        DirectiveKind.PIN: ("Converged", "as declared; pinned by operator since 2026-01-05T11:00:00Z"),
+    }
+    for kind, shown in decided.items():
+        found = _all(desired(model("m")), observed(*converged(model("m")), directive(kind, "models/m", "m")))
+        (condition,) = (c for c in found if c.object == "models/m")
+        assert (condition.status, condition.reason, condition.message) == (True, *shown)
+
+
+def test_a_node_on_which_all_that_is_left_waits_for_a_person_says_so() -> None:
+    wanted = desired(model("m", "a"), model("n", "b"))
+    paused = directive(DirectiveKind.PAUSE, "models/m")
+    one = _all(wanted, observed(*converged(model("n", "b")), paused))
+    assert _of(NODE, one) == {ConditionType.READY: (False, "Withheld")}
+    assert next(c.message for c in one if c.object == NODE) == "2 actions withheld until a person decides"
+    both = _all(wanted, observed(paused))
+    assert _of(NODE, both) == {ConditionType.READY: (False, "Progressing")}
+
+
+# ---- what is remembered ------------------------------------------------------------------------
+
+
+def _known(*conditions: Condition) -> Known:
+    return {(c.object, c.type.value): c for c in conditions}
+
+
+def _ready(revision: str, reason: str, *, history: tuple[Past, ...] = (), obj: str = "models/m") -> Condition:
+    status = reason == "Converged"
+    message = "as declared" if obj != NODE else "nothing to do"
+    return Condition(obj, ConditionType.READY, status, reason, message, revision, ago(minutes=60), history=history)
+
+
+def test_a_condition_that_says_nothing_new_is_the_one_that_is_known_whatever_the_revision() -> None:
+    old = _ready("an earlier revision", "Converged")
+    found = _all(desired(model("m", "a")), observed(*converged(model("m", "a"))), _known(old))
+    assert next(c for c in found if c.object == "models/m") is old
+
+
+def test_the_node_always_names_the_revision_and_remembers_the_one_before() -> None:
+    wanted = desired(model("m", "a"))
+    old = _ready("an earlier revision", "Converged", obj=NODE)
+    (node, *_) = _all(wanted, observed(*converged(model("m", "a"))), _known(old))
+    assert (node.observed_revision, node.since) == (wanted.revision, old.since)
+    assert node.history == (Past("an earlier revision", True, "Converged", old.since),)
+    assert is_news(node, old)
+    assert not is_news(node, node)
+
+
+def test_what_was_said_last_at_each_of_the_last_five_revisions_is_remembered() -> None:
+    earlier = tuple(Past(f"r{n}", True, "Converged", ago(minutes=100 - n)) for n in (5, 4, 3, 2, 1))
+    old = _ready("r6", "Converged", history=earlier)
+    (ready,) = [
+        c
+        for c in _all(desired(model("m", "a")), observed(), _known(old))
+        if (c.object, c.type) == ("models/m", ConditionType.READY)
+    ]
+    assert [past.revision for past in ready.history] == ["r6", "r5", "r4", "r3", "r2"]
+    again = _ready("r6", "NotFound", history=(Past("r6", False, "Progressing", ago(minutes=90)), *earlier[:4]))
+    (ready,) = [
+        c
+        for c in _all(desired(model("m", "a")), observed(), _known(again))
+        if (c.object, c.type) == ("models/m", ConditionType.READY)
+    ]
+    assert [(past.revision, past.reason) for past in ready.history][:2] == [("r6", "NotFound"), ("r5", "Converged")]
+
+
+# ---- the node ----------------------------------------------------------------------------------
+
+
+def _node_conditions(
+    around: Circumstances, wanted: DesiredState, found: ObservedState
+) -> dict[ConditionType, Condition]:
+    made = derive_conditions(wanted, found, plan(wanted, found), NOTHING_KNOWN, NOW, around)
+    return {c.type: c for c in made if c.object == NODE}
+
+
+def test_a_trouble_of_the_node_keeps_it_from_being_ready_and_stalls_it() -> None:
+    around = Circumstances(troubles=(Trouble("ManifestInvalid", "a.yaml:1:1: no"),), commit="c" * 40)
+    found = _node_conditions(around, desired(model("m", "a")), observed(*converged(model("m", "a"))))
+    assert found.keys() == {ConditionType.READY, ConditionType.STALLED}
+    assert found[ConditionType.READY].message == f"a.yaml:1:1: no, at commit {'c' * 40}"
+
+
+def test_a_trouble_that_is_tried_again_says_when() -> None:
+    around = Circumstances(troubles=(Trouble("SourceUnreachable", "down", NOW),))
+    found = _node_conditions(around, desired(model("m", "a")), observed(*converged(model("m", "a"))))
+    assert found.keys() == {ConditionType.READY, ConditionType.RECONCILING}
+    assert found[ConditionType.RECONCILING].next_attempt_at == NOW
+
+
+def test_a_node_is_not_ready_while_a_slot_waits_for_a_person() -> None:
+    wanted, found = desired(model("m", "a")), observed(*converged(model("m", "a")))
+    made = plan(wanted, found)
+    for footing, reason in ((Footing.STALLED, "SlotNotReady"), (Footing.MOVING, "Progressing")):
+        standing = SlotStanding("chat", footing, "CrashLoop", "it crashed")
+        (node, *_) = derive_conditions(
+            wanted, found, replace(made, standings=(standing,)), NOTHING_KNOWN, NOW, Circumstances()
+        )
+        assert (node.status, node.reason, node.message) == (False, reason, "not ready: slots/chat")

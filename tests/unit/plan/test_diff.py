@@ -240,3 +240,30 @@ def test_only_so_many_previous_sets_are_remembered() -> None:
     past = _past(*(f"old{n}" for n in range(30)), current="a")
 
     assert len(previous_sets(past, files_of("x"))) == PREVIOUS_REMEMBERED
+
+
+def test_a_new_adapter_is_registered_after_its_base_model() -> None:
+    made = plan(desired(model("m", "a"), adapter("l", "m", "c")), observed())
+
+    base, lora = (action for action in made.actions if action.op == "WriteEntry")
+    assert lora.name == "l"
+    assert lora.depends_on == (f"fetch:{digest('c')}", base.id)
+
+
+def test_a_new_adapter_waits_for_the_bytes_of_a_registered_base_that_lost_them() -> None:
+    kept = [each for each in converged(model("m", "a")) if hasattr(each, "entry")]
+
+    made = plan(desired(model("m", "a"), adapter("l", "m", "c")), observed(*kept))
+
+    assert find(made, "WriteEntry").depends_on == (f"fetch:{digest('c')}", f"fetch:{digest('a')}")
+
+
+def test_an_adapter_is_compared_again_when_its_base_has_other_files_and_only_then() -> None:
+    declared = (model("m", "old"), adapter("l", "m", "c"))
+
+    relabelled = plan(desired(model("m", "old", labels=("x",)), declared[1]), observed(*converged(*declared)))
+    made = plan(desired(model("m", "new"), declared[1]), observed(*converged(*declared)))
+
+    assert [a.name for a in relabelled.actions if a.op == "WriteEntry"] == ["m"]
+    base, lora = (action for action in made.actions if action.op == "WriteEntry")
+    assert (lora.name, lora.reason, lora.depends_on) == ("l", "BaseChanged", (base.id,))

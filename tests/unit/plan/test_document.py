@@ -48,6 +48,7 @@ def test_a_plan_document_has_exactly_the_promised_keys() -> None:
         "rehashes": 0,
         "entries": 1,
         "slot_switches": 1,
+        "restarts": 0,
         "deletes": 0,
         "blocked": 0,
         "prune_blocked": None,

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from reconciler.core.desired import DesiredState, ModelSpec, PrunePolicy
-from reconciler.core.directive import DirectiveKind
+from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.plan import Plan
-from reconciler.plan.guard import covered
+from reconciler.plan.guard import covered, tokens
 from tests.builders import (
     NOW,
     Found,
@@ -396,3 +396,35 @@ def test_paths_without_a_document_withhold_even_when_requests_have_some() -> Non
     found = observed(*converged(model("m", "a")))
     assert _reason(plan(wanted, found)) is None
     assert _reason(plan(bare, found)) == "NoDocuments"
+
+
+# ---- a confirmation that is carried out in several passes --------------------------------------
+
+
+def _confirm(made: Plan) -> Directive:
+    assert made.fuse is not None
+    return Directive(DirectiveKind.CONFIRM, made.fuse.confirm, tokens(made.actions), "kim", NOW)
+
+
+def test_what_is_left_of_a_confirmed_set_stays_confirmed() -> None:
+    wanted = desired(documents=0, pruning=AT_ONCE)
+    both = observed(*converged(model("a"), model("b")))
+    directive_of_both = _confirm(plan(wanted, both))
+    left = observed(*converged(model("b")), directive_of_both)
+    made = plan(wanted, left)
+    assert made.fuse is None
+    assert not made.blocked
+
+
+def test_a_set_that_grows_is_not_confirmed_any_more() -> None:
+    wanted = desired(documents=0)
+    confirmed = _confirm(plan(wanted, observed(*converged(model("a")))))
+    made = plan(wanted, observed(*converged(model("a"), model("b")), confirmed))
+    assert made.fuse is not None
+    assert made.fuse.confirm != confirmed.subject
+
+
+def test_a_confirmation_alone_does_not_cover_another_set() -> None:
+    wanted = desired(documents=0)
+    bare = replace(_confirm(plan(wanted, observed(*converged(model("a"), model("b"))))), digests=())
+    assert plan(wanted, observed(*converged(model("b")), bare)).fuse is not None

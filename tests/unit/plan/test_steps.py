@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.desired import PrunePolicy
-from reconciler.plan import steps
+from reconciler.plan import slot_steps, steps
 from tests.builders import ago, digest, files_of, target
 from tests.builders import model as declared_model
 
@@ -16,13 +16,15 @@ def test_ids_are_made_from_content_alone() -> None:
         steps.write_entry_id("models/llama3:8b", generation.id) == f"write-entry:models/llama3:8b:{generation.id[:12]}"
     )
     assert steps.remove_entry_id("models/m") == "remove-entry:models/m"
-    assert steps.switch_slot_id("chat", generation.id) == f"switch-slot:chat:{generation.id[:12]}"
-    assert steps.move_slot_id("old", "new") == "move-slot:old:new"
-    assert steps.remove_slot_id("chat") == "remove-slot:chat"
-    assert steps.remove_slot("chat").id == "remove-slot:chat"
-    assert steps.switch_slot(
-        "chat", target(declared_model("m", "a")), reason="New", message="", depends_on=()
-    ).id == steps.switch_slot_id("chat", generation.id)
+    served = target(declared_model("m", "a"))
+    switch = slot_steps.switch("chat", served, reason="New", message="")
+    assert switch.id == f"switch-slot:chat:{generation.id[:12]}"
+    assert slot_steps.move("old", "new").id == "move-slot:old:new"
+    assert slot_steps.remove("chat").id == "remove-slot:chat"
+    waiting = slot_steps.promote("chat", served, None, reason="New")
+    assert waiting.id == slot_steps.promote("chat", served, "launch", reason="Healthy").id
+    assert slot_steps.set_route("chat", 8080, None, reason="New").id == "set-route:chat:8080"
+    assert slot_steps.set_route("chat", None, None, reason="Down").id == "set-route:chat:none"
 
 
 def test_a_mark_has_the_same_id_at_any_time() -> None:

@@ -538,6 +538,87 @@ class TestRefusingRegistry:
         until(lambda: node.lane.active() == node.lane.failures().keys() == frozenset())
 
 
+class TestHeld:
+    @pytest.mark.parametrize("held", [JobState.PAUSED, JobState.CANCELED])
+    def test_a_running_job_stops_keeps_its_bytes_and_its_row_says_why(self, node: Node, held: JobState) -> None:
+        spec = node.fetch(ONE, A)
+        gate = node.origins.hold(A)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(LONGEST_S)
+        corr_id = node.told()[0].payload["corr_id"]
+        node.lane.ensure((replace(spec, held=held),))
+        node.wait_woken(1)
+        job = node.job(spec.digest)
+        assert job is not None
+        assert (job.state, job.corr_id) == (held, corr_id)
+        assert node.statuses() == ["queued", "admitted", "started", held.value]
+        assert node.row(spec.digest) is not None
+        until(lambda: node.lane.active() == frozenset())
+        node.lane.ensure((spec,))
+        node.wait_woken(2)
+        assert node.job(spec.digest) is None
+        assert node.statuses()[4:] == ["queued", "admitted", "started", "complete"]
+
+    def test_a_paused_job_frees_its_permit(self, node: Node) -> None:
+        node.lane.set_limits(max_permits=1, hard_cap=1, per_host=1)
+        first, second = node.fetch(ONE, A), node.fetch(TWO, B)
+        gate = node.origins.hold(A)
+        node.lane.ensure((first, second))
+        assert gate.arrived.wait(LONGEST_S)
+        node.lane.ensure((replace(first, held=JobState.PAUSED), second))
+        until(lambda: (row := node.row(second.digest)) is not None and row.verified_at is not None)
+        until(lambda: node.lane.active() == frozenset())
+        assert set(node.registry.snapshot().jobs) == {first.digest}
+
+    def test_a_queued_and_a_waiting_job_rest_at_once(self, node: Node) -> None:
+        node.lane.set_limits(max_permits=1, hard_cap=1, per_host=1)
+        waiting, running, queued = (node.fetch(data, web("h.example", data[:5].decode())) for data in (ONE, TWO, THREE))
+        node.origins.then(waiting.sources[0], FetchError(Code.HTTP, "503", transient=True, retry_after_s=99))
+        gate = node.origins.hold(running.sources[0])
+        node.lane.ensure((waiting, running, queued))
+        assert gate.arrived.wait(LONGEST_S)
+        until(lambda: len(node.lane.failures()) == 1)
+        node.lane.ensure((replace(waiting, held=JobState.PAUSED), running, replace(queued, held=JobState.CANCELED)))
+        states = {digest: job.state for digest, job in node.registry.snapshot().jobs.items()}
+        assert states[waiting.digest] is JobState.PAUSED
+        assert states[queued.digest] is JobState.CANCELED
+        assert node.lane.next_attempt_at() is None
+        node.clock.advance(100)
+        gate.opened.set()
+        until(lambda: node.lane.active() == frozenset())
+        assert queued.sources[0].redacted not in node.origins.asked
+        assert node.origins.asked.count(waiting.sources[0].redacted) == 1
+
+    def test_a_job_paused_and_wanted_again_before_it_stood_still_runs(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        gate = node.origins.hold(A)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(LONGEST_S)
+        node.lane.ensure((replace(spec, held=JobState.PAUSED),))
+        node.lane.ensure((spec,))
+        until(lambda: (row := node.row(spec.digest)) is not None and row.verified_at is not None)
+        until(lambda: node.lane.active() == frozenset())
+        assert node.job(spec.digest) is None
+
+    def test_a_resting_job_that_nobody_wants_any_more_goes_and_cancels_once(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        node.lane.ensure((replace(spec, held=JobState.CANCELED),))
+        node.wait_woken(1)
+        node.lane.ensure(())
+        node.wait_woken(2)
+        assert node.job(spec.digest) is None
+        assert node.statuses() == ["canceled"]
+
+    def test_a_re_hash_that_was_cut_short_can_be_laid_to_rest_as_a_fetch(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        verifying = Job(spec.digest, JobKind.ADOPT, JobState.VERIFYING, 0, node.clock.now(), corr_id="old")
+        node.lane.recover({spec.digest: verifying})
+        node.lane.ensure((replace(spec, held=JobState.PAUSED),))
+        job = node.job(spec.digest)
+        assert job is not None
+        assert (job.kind, job.state, job.corr_id) == (JobKind.FETCH, JobState.PAUSED, "old")
+
+
 class TestUnwanted:
     def test_a_running_job_that_is_wanted_no_more_stops_and_its_row_goes(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
@@ -796,7 +877,7 @@ class TestRecovery:
         spec = node.fetch(ONE, A)
         paused = Job(spec.digest, JobKind.FETCH, JobState.PAUSED, 0, node.clock.now(), corr_id="old")
         node.lane.recover({spec.digest: paused})
-        node.lane.ensure((spec,))
+        node.lane.ensure((replace(spec, held=JobState.PAUSED),))
         assert node.lane.active() == frozenset()
         assert node.lane.failures() == {}
         assert node.origins.asked == []

@@ -1,0 +1,150 @@
+"""The page of the HTTP API: from the OpenAPI document that a node serves."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from generators.markdown import code, document, table
+
+from reconciler.clock import SystemClock
+from reconciler.publish.app import make_routes
+from reconciler.publish.machine import Machine
+from reconciler.publish.metrics import Metrics
+from reconciler.publish.openapi import SCHEMAS, describe
+from reconciler.publish.publisher import open_publisher
+from reconciler.publish.read_models import READ_MODELS
+from reconciler.publish.sources import Sources
+from reconciler.publish.sse import Readers
+from reconciler.registry.sqlite import SqliteRegistry
+
+INTRODUCTION = """\
+`reconcile serve` offers it on 127.0.0.1:8470 unless `RECONCILER_LISTEN` says otherwise. It is read-only: GET and HEAD.
+A node serves this description as an OpenAPI 3.1 document at `/openapi.json`.
+"""
+
+RULES = """\
+- `rev` and entity tags are opaque: compare them for equality only. A restart of the node changes all of them.
+- `ETag` is strong; `If-None-Match` gives 304. `?wait=30s&since=<rev>` answers as soon as the document has another
+  revision, or 304 when the time is over; `wait` with `If-None-Match` does the same. At most 300 s.
+- Times are RFC 3339 in UTC, sizes are bytes, digests are SHA-256 in hexadecimal.
+- An unknown query parameter is refused, not ignored.
+- Nothing is sent for pages of other hosts: there are no CORS headers, and an `Origin` of another host gets 403.
+- The `Host` must be a loopback name or address, the address the node listens on, or one of `RECONCILER_API_HOSTS`; else
+  403. A node that listens on all addresses knows every address, but no other name.
+- With `RECONCILER_API_TOKEN` everything but `/healthz` and `/readyz` needs `Authorization: Bearer <token>`, else 401;
+  never put it into the query. Without it, `serve` refuses to start on an address that other machines reach.
+"""
+
+PROBES = """\
+`/healthz` is 503 when only a restart can help: no pass has ended for three times `schedule.reconcile` and a minute, or
+the publisher has stopped. `/readyz` is 503 then too, and before the first pass has ended, while the last pass failed,
+and while the store is missing. The problem lists every reason in `reasons`.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    description = openapi()
+    return document(
+        "HTTP API",
+        INTRODUCTION.strip(),
+        "## Paths",
+        table(("path", "what", "answers"), _paths(description)),
+        "## Rules",
+        RULES.strip(),
+        "## Read models",
+        "Each is `{rev, items}`; an item is at `/state/<read model>/<id>`. See [how to follow "
+        "them](../guides/subscribe-to-changes.md) and [events](events.md).",
+        table(("read model", "items"), ((code(model.name), model.description) for model in READ_MODELS)),
+        "## Parameters",
+        table(("parameter", "in", "of", "meaning"), _parameters(description)),
+        "## Problems",
+        "Every refusal is `application/problem+json` (RFC 9457). `type` is always `about:blank`; `reason` tells "
+        "problems of one status apart.",
+        table(("member", "meaning"), _members()),
+        "## Probes",
+        PROBES.strip(),
+        "## Metrics",
+        "What `/metrics` has, in Prometheus' text format.",
+        table(("name", "type", "meaning"), _metrics()),
+    )
+
+
+def openapi() -> dict[str, Any]:
+    """The document that a node serves, with the name of the version left out."""
+    with _sources() as sources:
+        return describe(make_routes(sources, "0"))
+
+
+@contextmanager
+def _sources() -> Iterator[Sources]:
+    """What routes are made from, on an empty registry."""
+    clock = SystemClock()
+    with tempfile.TemporaryDirectory() as folder:
+        registry = SqliteRegistry(Path(folder) / "registry.sqlite3", clock)
+        publisher = open_publisher(registry, clock, lambda: (), Machine())
+        stream = publisher.stream
+        metrics = Metrics("0", registry, stream.head, lambda: 0, lambda: 0)
+        yield Sources(publisher.documents, stream, metrics, Readers(0), _Well())
+        registry.close()
+
+
+class _Well:
+    def unhealthy(self) -> tuple[()]:
+        return ()
+
+    def unready(self) -> tuple[()]:
+        return ()
+
+
+def _paths(description: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for path, operations in description["paths"].items():
+        if path.startswith("/state/") and "metadata" not in path:
+            continue
+        operation = operations["get"]
+        yield code(path), operation["summary"], _statuses(operation)
+    for suffix, what in (
+        ("", "A read model: see below."),
+        ("/{item_id}", "One item of it; the id may hold `:` and `/`."),
+    ):
+        example = description["paths"][f"/state/models{suffix}"]["get"]
+        yield code("/state/{read model}" + suffix), what, _statuses(example)
+
+
+def _statuses(operation: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(status for status in operation["responses"] if status != "default"))
+
+
+def _parameters(description: Mapping[str, Any]) -> Iterable[tuple[str, str, str, str]]:
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for path, operations in description["paths"].items():
+        for parameter in operations["get"].get("parameters", ()):
+            key = (parameter["name"], parameter["in"], parameter.get("description", ""))
+            found.setdefault(key, []).append(_family(path))
+    for (name, place, meaning), paths in found.items():
+        yield code(name), place, ", ".join(code(path) for path in dict.fromkeys(paths)), meaning
+
+
+def _family(path: str) -> str:
+    first, _, rest = path.removeprefix("/state/").partition("/")
+    if not path.startswith("/state/") or "metadata" in path:
+        return path
+    return "/state/{read model}" + ("/{item_id}" if first and rest else "")
+
+
+def _members() -> Iterator[tuple[str, str]]:
+    for name, schema in SCHEMAS["Problem"]["properties"].items():
+        yield code(name), schema.get("description", "")
+
+
+def _metrics() -> Iterator[tuple[str, str, str]]:
+    with _sources() as sources:
+        lines = sources.metrics.render().decode().splitlines()
+    helps = [line.split(maxsplit=3)[2:] for line in lines if line.startswith("# HELP")]
+    kinds = dict(line.split(maxsplit=3)[2:] for line in lines if line.startswith("# TYPE"))
+    for name, meaning in sorted(helps):
+        yield code(name), kinds[name], meaning

@@ -1,0 +1,32 @@
+"""The composition root: builds the backends, takes the lock, runs, and puts everything away again."""
+
+from __future__ import annotations
+
+from reconciler.assembly.converge import RunOptions, plan_against, run
+from reconciler.assembly.look import observe_now, read_events, read_history, read_registry, schema, validate
+from reconciler.assembly.operate import down, pin, steer, undelete, verify
+from reconciler.assembly.service import ServeOptions, Service, serve
+from reconciler.loop.converge import Watcher as Observer
+from reconciler.loop.scrub import VerifyReport
+
+__all__ = [
+    "Observer",
+    "RunOptions",
+    "ServeOptions",
+    "Service",
+    "VerifyReport",
+    "down",
+    "observe_now",
+    "pin",
+    "plan_against",
+    "read_events",
+    "read_history",
+    "read_registry",
+    "run",
+    "schema",
+    "serve",
+    "steer",
+    "undelete",
+    "validate",
+    "verify",
+]

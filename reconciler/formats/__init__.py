@@ -1,0 +1,1 @@
+"""Headers of model files, read with bounds: what a file says it is."""

@@ -1,0 +1,285 @@
+"""What an operator decides, as directives: from a word of the command line to a change of the registry. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from reconciler.core.change import Change, DropDirective, PutDirective
+from reconciler.core.desired import DesiredState, Driver
+from reconciler.core.digest import Digest
+from reconciler.core.directive import Directive, DirectiveKind
+from reconciler.core.errors import StalledError, UnsafePlanError
+from reconciler.core.event import EventDraft, JsonValue, Topic
+from reconciler.core.job import Job, JobState, Status
+from reconciler.loop.directives import WITHHELD
+from reconciler.loop.subject import download_named, object_named
+from reconciler.plan.holds import NODE, told
+from reconciler.ports import RegistrySnapshot
+
+STALE = "StaleConfirmation"
+
+_ACTIVE = frozenset(JobState) - {JobState.COMPLETE, JobState.ERROR, JobState.CANCELED}
+_ENDED_BY_RESUME = (DirectiveKind.SUSPEND, DirectiveKind.PAUSE, DirectiveKind.CANCEL)
+
+
+class Deed(StrEnum):
+    """What an operator can decide by one command."""
+
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+    CONFIRM = "confirm"
+    LOAD = "load"
+    UNLOAD = "unload"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who decides, when, and why."""
+
+    by: str
+    at: datetime
+    reason: str = ""
+    corr_id: str = ""
+    """Names the command in events that belong to no job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a command decided."""
+
+    subject: str
+    message: str
+    """What is true from now on, in words."""
+    changes: tuple[Change, ...] = ()
+    """Nothing: it was so already, or there is nothing to decide about."""
+    events: tuple[EventDraft, ...] = ()
+    code: str = ""
+    """`no-active-job` for a cancellation of nothing; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is known when a decision is taken."""
+
+    snapshot: RegistrySnapshot
+    desired: DesiredState | None
+    """As it was accepted last; None if nothing ever was, or it can't be read."""
+
+    @property
+    def refs(self) -> frozenset[str]:
+        """Every object there is, or is to be."""
+        found = {*self.snapshot.entries, *(c.object for c in self.snapshot.conditions)}
+        if self.desired is not None:
+            found |= {weights.ref for weights in self.desired.weights()}
+            found |= {slot.ref for slot in self.desired.slots.values()}
+        return frozenset(found)
+
+    @property
+    def digests(self) -> frozenset[Digest]:
+        """Every digest that is here, or is to be."""
+        weights = () if self.desired is None else self.desired.weights()
+        declared = (file.digest for spec in weights for file in spec.files)
+        return frozenset({*self.snapshot.blobs, *self.snapshot.jobs, *declared})
+
+    def declared(self, ref: str) -> frozenset[Digest]:
+        """The digests that the manifests declare for an object."""
+        weights = () if self.desired is None else self.desired.weights()
+        return frozenset(file.digest for spec in weights if spec.ref == ref for file in spec.files)
+
+    def owned(self, ref: str) -> frozenset[Digest]:
+        """The digests that an object has, had before, or is to have: none of them is to be pruned while it rests."""
+        entry = self.snapshot.entries.get(ref)
+        if entry is None:
+            return self.declared(ref)
+        earlier = frozenset(digest for files in entry.previous for digest in files.digests)
+        return self.declared(ref) | entry.spec.digests | earlier
+
+    def given(self, kind: DirectiveKind, subject: str) -> Directive | None:
+        """The decision of that kind about the subject, if it holds."""
+        return next((d for d in self.snapshot.directives if (d.kind, d.subject) == (kind, subject)), None)
+
+
+def decide(deed: Deed, subject: str, view: View, operator: Operator) -> Decision:
+    """What `deed` changes.
+
+    Raises StalledError (`NoSuchObject`, `Ambiguous`, `NoProcess`), UnsafePlanError (`StaleConfirmation`).
+    """
+    return _DECISIONS[deed](subject, view, operator)
+
+
+def _suspend(subject: str, view: View, operator: Operator) -> Decision:
+    name = subject if subject == NODE else object_named(subject, view.refs)
+    digests = frozenset[Digest]() if name == NODE else view.owned(name)
+    ends = "`reconcile resume`" if name == NODE else f"`reconcile resume {name}`"
+    what = "nothing is applied" if name == NODE else "nothing is done for it"
+    return _put(DirectiveKind.SUSPEND, name, digests, view, operator, f"suspended {name}; {what} until {ends}")
+
+
+def _resume(subject: str, view: View, operator: Operator) -> Decision:
+    del operator
+    steered = [d for d in view.snapshot.directives if d.kind in _ENDED_BY_RESUME]
+    if subject == NODE:
+        ends = [d for d in view.snapshot.directives if d.kind is DirectiveKind.DOWN]
+        name, ends = NODE, ends + [d for d in steered if d.subject == NODE]
+    else:
+        name = _resumable(subject, view, steered)
+        ends = [d for d in steered if d.subject == name]
+    if not ends:
+        return Decision(name, f"nothing changed: {name} is neither suspended, paused nor canceled")
+    were = ", ".join(told(d) for d in ends)
+    return Decision(name, f"resumed {name} ({were})", tuple(DropDirective(d.kind, d.subject) for d in ends))
+
+
+def _resumable(subject: str, view: View, steered: list[Directive]) -> str:
+    """What is held may be declared no more, and a digest that is held may be unknown to everything else."""
+    subjects = {d.subject for d in steered}
+    held = {Digest(name) for name in subjects if "/" not in name and name != NODE}
+    if subject.partition("/")[0] == "slots":
+        return object_named(subject, view.refs | subjects)
+    try:
+        return download_named(subject, view.refs | subjects, view.digests | held)
+    except StalledError as error:
+        if error.reason != "NoSuchObject":
+            raise
+        return object_named(subject, view.refs | subjects)
+
+
+def _pause(subject: str, view: View, operator: Operator) -> Decision:
+    name = download_named(subject, view.refs, view.digests)
+    message = f"paused {name}; its downloads rest, and keep what they have, until `reconcile resume {name}`"
+    canceled = view.given(DirectiveKind.CANCEL, name)
+    drops = () if canceled is None else (DropDirective(canceled.kind, canceled.subject),)
+    return _put(DirectiveKind.PAUSE, name, _download(name, view), view, operator, message, drops)
+
+
+def _cancel(subject: str, view: View, operator: Operator) -> Decision:
+    name = download_named(subject, view.refs, view.digests)
+    known = view.given(DirectiveKind.CANCEL, name)
+    if known is not None:
+        return Decision(name, f"nothing changed: {name} is {told(known)}")
+    digests = _download(name, view)
+    jobs = [view.snapshot.jobs[d] for d in sorted(digests) if d in view.snapshot.jobs]
+    active = [job for job in jobs if job.state in _ACTIVE]
+    if not active:
+        code = Status.NO_ACTIVE_JOB.value
+        event = _progress(name, code, {"corr_id": operator.corr_id})
+        return Decision(name, f"{code}: {name} has no download to cancel", (), (event,), code)
+    message = (
+        f"canceling the download of {name}; what it has is removed, and it is not tried again "
+        f"before its declaration changes or `reconcile resume {name}`"
+    )
+    paused = view.given(DirectiveKind.PAUSE, name)
+    drops = () if paused is None else (DropDirective(paused.kind, paused.subject),)
+    events = tuple(_progress(name, Status.CANCEL_REQUESTED.value, _facts(job)) for job in active)
+    return _put(DirectiveKind.CANCEL, name, digests, view, operator, message, drops, events)
+
+
+def _download(name: str, view: View) -> frozenset[Digest]:
+    """The digests that a download of `name` is about."""
+    if "/" not in name:
+        return frozenset({Digest(name)})
+    return view.declared(name)
+
+
+def _confirm(subject: str, view: View, operator: Operator) -> Decision:
+    withheld = view.snapshot.facts.get(WITHHELD, "")
+    known = view.given(DirectiveKind.CONFIRM, subject)
+    if known is not None:
+        return Decision(subject, f"nothing changed: these deletions are {told(known)}")
+    if not withheld:
+        raise UnsafePlanError(
+            "no deletion is withheld now, so there is nothing to confirm",
+            reason=STALE,
+            hint="`reconcile --dry-run` shows what would be deleted, and what it waits for",
+        )
+    if subject != withheld:
+        raise UnsafePlanError(
+            f"the confirmation is stale: other deletions are withheld now than those of {subject:.64}",
+            reason=STALE,
+            hint=f"look at the plan again, and if exactly that is wanted: reconcile confirm {withheld}",
+        )
+    message = "confirmed; exactly these deletions go on"
+    return _put(DirectiveKind.CONFIRM, subject, frozenset(), view, operator, message)
+
+
+def _load(subject: str, view: View, operator: Operator) -> Decision:
+    """Given again it counts from now: a slot whose launches failed is tried once more."""
+    name = _process_slot(subject, view)
+    drops = _dropped(DirectiveKind.UNLOAD, name, view)
+    put = PutDirective(Directive(DirectiveKind.LOAD, name, (), operator.by, operator.at, operator.reason))
+    down = view.given(DirectiveKind.DOWN, NODE)
+    later = "" if down is None else f"; but the node is {told(down)}, and `reconcile resume` ends that"
+    return Decision(name, f"loading {name}: its process is started if none runs{later}", (*drops, put))
+
+
+def _unload(subject: str, view: View, operator: Operator) -> Decision:
+    name = _process_slot(subject, view)
+    drops = _dropped(DirectiveKind.LOAD, name, view)
+    message = f"unloading {name}: its process is stopped, and not started before `reconcile load {name}`"
+    return _put(DirectiveKind.UNLOAD, name, frozenset(), view, operator, message, drops)
+
+
+def _down(subject: str, view: View, operator: Operator) -> Decision:
+    del subject
+    message = "stopping the processes of all slots until the next `reconcile`, start of `serve` or `reconcile resume`"
+    return _put(DirectiveKind.DOWN, NODE, frozenset(), view, operator, message)
+
+
+def _process_slot(subject: str, view: View) -> str:
+    name = object_named(subject, view.refs, ("slots",))
+    slot = None if view.desired is None else view.desired.slots.get(name.removeprefix("slots/"))
+    if slot is not None and slot.driver is Driver.LINK:
+        raise StalledError(
+            f"{name} has no process: its driver is link, which shows files",
+            reason="NoProcess",
+            hint=f"`reconcile suspend {name}` keeps the link as it is",
+        )
+    return name
+
+
+def _dropped(kind: DirectiveKind, subject: str, view: View) -> tuple[DropDirective, ...]:
+    return () if view.given(kind, subject) is None else (DropDirective(kind, subject),)
+
+
+def _put(  # noqa: PLR0913, PLR0917 — each is one part of the decision
+    kind: DirectiveKind,
+    subject: str,
+    digests: Iterable[Digest],
+    view: View,
+    operator: Operator,
+    message: str,
+    drops: tuple[DropDirective, ...] = (),
+    events: tuple[EventDraft, ...] = (),
+) -> Decision:
+    """The directive holds; one that holds already is replaced only for another reason."""
+    known = view.given(kind, subject)
+    if known is not None and not drops and operator.reason in ("", known.reason):
+        return Decision(subject, f"nothing changed: {subject} is {told(known)}")
+    put = PutDirective(Directive(kind, subject, tuple(sorted(digests)), operator.by, operator.at, operator.reason))
+    return Decision(subject, message, (*drops, put), events)
+
+
+def _facts(job: Job) -> Mapping[str, JsonValue]:
+    return {"kind": job.kind.value, "corr_id": job.corr_id, "sha256": job.digest}
+
+
+def _progress(name: str, status: str, facts: Mapping[str, JsonValue]) -> EventDraft:
+    return EventDraft(Topic.DOWNLOAD_PROGRESS, {"id": name, "status": status, **facts})
+
+
+_DECISIONS: Mapping[Deed, Callable[[str, View, Operator], Decision]] = {
+    Deed.SUSPEND: _suspend,
+    Deed.RESUME: _resume,
+    Deed.PAUSE: _pause,
+    Deed.CANCEL: _cancel,
+    Deed.CONFIRM: _confirm,
+    Deed.LOAD: _load,
+    Deed.UNLOAD: _unload,
+    Deed.DOWN: _down,
+}

@@ -1,0 +1,172 @@
+"""Holds: what operators told to rest, as the reason why an action is withheld and as the state of its job.
+
+A hold is no accident: it is shown as blocked like everything a person must decide, but nothing is
+wrong, so that exit code 4 and the condition `Stalled` are not for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC
+
+from reconciler.core.action import Action, Block, Fetch, SetRoute, StopProcess
+from reconciler.core.digest import Digest
+from reconciler.core.directive import Directive, DirectiveKind
+from reconciler.core.job import Code, JobState
+from reconciler.core.observed import ObservedState
+from reconciler.plan import steps
+
+NODE = "node"
+"""The subject that stands for the whole machine."""
+
+SUSPENDED = "Suspended"
+PAUSED = "Paused"
+CANCELED = "Canceled"
+
+_REASONS: Mapping[DirectiveKind, str] = {
+    DirectiveKind.SUSPEND: SUSPENDED,
+    DirectiveKind.PAUSE: PAUSED,
+    DirectiveKind.CANCEL: CANCELED,
+}
+_HELD_REASONS = frozenset(_REASONS.values())
+_DEEDS: Mapping[DirectiveKind, str] = {
+    DirectiveKind.PIN: "pinned",
+    DirectiveKind.UNDELETE: "undeleted",
+    DirectiveKind.CONFIRM: "confirmed",
+    DirectiveKind.SUSPEND: "suspended",
+    DirectiveKind.PAUSE: "paused",
+    DirectiveKind.CANCEL: "canceled",
+    DirectiveKind.LOAD: "loaded",
+    DirectiveKind.UNLOAD: "unloaded",
+    DirectiveKind.DOWN: "taken down",
+}
+_OF_A_FETCH = (DirectiveKind.CANCEL, DirectiveKind.SUSPEND, DirectiveKind.PAUSE)
+# In the order in which they are told when several hold the same download.
+
+
+@dataclass(frozen=True, slots=True)
+class _Holds:
+    """The directives that hold something, by kind and subject."""
+
+    found: Mapping[tuple[DirectiveKind, str], Directive]
+
+    def of(self, kinds: tuple[DirectiveKind, ...], subject: str) -> Directive | None:
+        return next((self.found[kind, subject] for kind in kinds if (kind, subject) in self.found), None)
+
+
+def withhold(actions: tuple[Action, ...], observed: ObservedState) -> tuple[Action, ...]:
+    """The actions, with those blocked that an operator told to rest; what is blocked already stays as it is.
+
+    An action that several objects need is done as long as one of them does not rest.
+    """
+    holds = _holds(observed.directives)
+    if not holds.found:
+        return actions
+    return tuple(_withheld(action, holds) for action in actions)
+
+
+def canceled_parts(actions: tuple[Action, ...], observed: ObservedState) -> Iterator[Action]:
+    """The removal of partial downloads of canceled jobs, once their job stands still."""
+    for action in actions:
+        if action.blocked is None or action.blocked.reason != CANCELED:
+            continue
+        digest = Digest(action.name)
+        job, blob = observed.jobs.get(digest), observed.blobs.get(digest)
+        if job is None or job.state is not JobState.CANCELED or blob is None or blob.part_bytes is None:
+            continue
+        yield steps.remove_part(digest, blob.part_bytes, reason=CANCELED, message=f"{action.blocked.message}")
+
+
+def node_hold(directives: tuple[Directive, ...]) -> Directive | None:
+    """The directive that suspends the whole node."""
+    return _holds(directives).of((DirectiveKind.SUSPEND,), NODE)
+
+
+def object_hold(ref: str, directives: tuple[Directive, ...]) -> Directive | None:
+    """The directive that says that an object is to rest, whether or not there is anything to withhold."""
+    return _holds(directives).of((DirectiveKind.SUSPEND, DirectiveKind.PAUSE), ref)
+
+
+def is_held(action: Action) -> bool:
+    """Whether nothing but an operator's own decision withholds the action."""
+    return action.blocked is not None and is_hold(action.blocked)
+
+
+def is_hold(block: Block) -> bool:
+    """Whether it is an operator's own decision."""
+    return block.reason in _HELD_REASONS
+
+
+def held_state(action: Action) -> JobState | None:
+    """The state in which the job of a withheld fetch rests; None if it has none."""
+    if not isinstance(action.operation, Fetch) or action.blocked is None:
+        return None
+    match action.blocked.reason:
+        case "Suspended" | "Paused":
+            return JobState.PAUSED
+        case "Canceled":
+            return JobState.CANCELED
+        case _:
+            return None
+
+
+def pin_of(ref: str, directives: tuple[Directive, ...]) -> Directive | None:
+    """The directive that pins an object."""
+    return next((d for d in directives if d.kind is DirectiveKind.PIN and d.subject == ref), None)
+
+
+def reason_of_hold(directive: Directive) -> str | None:
+    """Suspended, Paused or Canceled; None for a directive that holds nothing."""
+    return _REASONS.get(directive.kind)
+
+
+def told(directive: Directive) -> str:
+    """Who decided, when and why: `suspended by kim since 2026-01-02T03:04:05Z: moving the disk`."""
+    at = directive.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    why = f": {directive.reason}" if directive.reason else ""
+    return f"{_DEEDS[directive.kind]} by {directive.by} since {at}{why}"
+
+
+def _holds(directives: tuple[Directive, ...]) -> _Holds:
+    return _Holds({(d.kind, d.subject): d for d in directives if d.kind in _REASONS})
+
+
+def _withheld(action: Action, holds: _Holds) -> Action:
+    if action.blocked is not None or _is_asked_for(action):
+        return action
+    found = _hold(action, holds)
+    if found is None:
+        return action
+    code = Code.CANCELED if found.kind is DirectiveKind.CANCEL else None
+    return replace(action, blocked=Block(_REASONS[found.kind], code, told(found)))
+
+
+def _is_asked_for(action: Action) -> bool:
+    """Whether an operator asked for just this: `unload` and `down` work on what is suspended, too."""
+    return isinstance(action.operation, StopProcess | SetRoute) and action.reason in ("Unloaded", "Down")
+
+
+def _hold(action: Action, holds: _Holds) -> Directive | None:
+    everything = holds.of((DirectiveKind.SUSPEND,), NODE)
+    if everything is not None:
+        return everything
+    operation = action.operation
+    if not isinstance(operation, Fetch):
+        return _of_all(action, (DirectiveKind.SUSPEND,), holds)
+    itself = holds.of((DirectiveKind.CANCEL, DirectiveKind.PAUSE), operation.digest)
+    return itself or _of_all(action, _OF_A_FETCH, holds)
+
+
+def _of_all(action: Action, kinds: tuple[DirectiveKind, ...], holds: _Holds) -> Directive | None:
+    """What holds the first owner, if every owner rests."""
+    found = [_of_owner(action, owner, kinds, holds) for owner in action.owners]
+    return found[0] if found and None not in found else None
+
+
+def _of_owner(action: Action, owner: str, kinds: tuple[DirectiveKind, ...], holds: _Holds) -> Directive | None:
+    """A cancellation is about the bytes that the owner wanted when it was given, not about others."""
+    found = holds.of(kinds, owner)
+    if found is not None and found.kind is DirectiveKind.CANCEL and action.name not in found.digests:
+        return holds.of(tuple(kind for kind in kinds if kind is not DirectiveKind.CANCEL), owner)
+    return found

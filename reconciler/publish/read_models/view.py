@@ -1,0 +1,97 @@
+"""A view: everything that read models are made from, at one moment.
+
+Facts are named tuples rather than dataclasses: a pass makes and compares tens of thousands of them,
+and tuples compare at C speed, without looking into what is the same object as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from reconciler.core.digest import Digest
+from reconciler.core.event import JsonValue
+from reconciler.core.job import JobSpec
+from reconciler.core.status import Condition, ConditionType
+from reconciler.ports import Progress
+from reconciler.publish.machine import Machine
+from reconciler.publish.status import Status
+from reconciler.publish.tally import Tally
+
+JsonObject = dict[str, JsonValue]
+
+
+class Readiness(NamedTuple):
+    """The `Ready` condition of an object in short."""
+
+    status: bool | None = None
+    """None: nothing is known of the object."""
+    reason: str | None = None
+    message: str | None = None
+
+    def fields(self) -> JsonObject:
+        """As part of an item."""
+        return {"ready": self.status, "reason": self.reason, "message": self.message}
+
+
+UNKNOWN = Readiness()
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A finished pass and the work that runs now."""
+
+    status: Status
+    running: Mapping[Digest, Progress]
+    tally: Tally
+    machine: Machine
+    readiness: Mapping[str, Readiness]
+    """By object."""
+    conditions: Mapping[str, tuple[Condition, ...]]
+    """By object."""
+    wanted: Mapping[Digest, JobSpec]
+    """The jobs of the plan."""
+
+
+def view_of(
+    status: Status, progress: tuple[Progress, ...], tally: Tally, machine: Machine, earlier: View | None = None
+) -> View:
+    """The view of this moment; what only the status decides is taken over from one of the same status."""
+    running = {each.spec.digest: each for each in progress}
+    if earlier is not None and earlier.status is status:
+        readiness, conditions, wanted = earlier.readiness, earlier.conditions, earlier.wanted
+    else:
+        ready = (each for each in status.conditions if each.type is ConditionType.READY)
+        readiness = {each.object: Readiness(each.status, each.reason, each.message) for each in ready}
+        conditions = _by_object(status.conditions)
+        wanted = {job.digest: job for job in status.plan.jobs}
+    return View(status, running, tally, machine, readiness, conditions, wanted)
+
+
+def _by_object(conditions: Iterable[Condition]) -> Mapping[str, tuple[Condition, ...]]:
+    found: dict[str, list[Condition]] = {}
+    for condition in conditions:
+        found.setdefault(condition.object, []).append(condition)
+    return {name: tuple(rows) for name, rows in found.items()}
+
+
+class Facts(Protocol):
+    """What one item says, as values that compare fast; equal facts make equal items."""
+
+    def item(self) -> JsonObject:
+        """The item, a new object."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReadModel:
+    """How one document is made."""
+
+    name: str
+    description: str
+    """What a document of it is, in a line."""
+    facts: Callable[[View], Iterable[tuple[str, Facts]]]
+    """All items of a view: (id, facts), every id once."""
+    live: Callable[[View, View], Mapping[str, Facts | None]] | None = None
+    """What may differ between two views of one status, None for an item that is gone; without it nothing can."""

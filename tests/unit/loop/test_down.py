@@ -1,0 +1,44 @@
+"""All processes of slots end."""
+
+from __future__ import annotations
+
+from reconciler.clock import SystemClock
+from reconciler.core.process import ProcessState
+from reconciler.loop.down import TakenDown, await_end, running, stop_all
+from reconciler.plan.diff import wanted_entries
+from reconciler.plan.targets import slot_target
+from tests.builders import desired, model, process_slot
+from tests.fakes.clock import FakeClock
+from tests.fakes.runtimes import FakeRuntimes
+
+
+def serving(*slots: str) -> FakeRuntimes:
+    """Each slot has a healthy process and a stable address."""
+    runtimes = FakeRuntimes(FakeClock())
+    for number, name in enumerate(slots):
+        wanted = desired(model("a"), process_slot(name, "a"))
+        launch_id = runtimes.start(name, slot_target(wanted.slots[name], wanted_entries(wanted)))
+        runtimes.become(name, ProcessState.HEALTHY)
+        runtimes.route(name, 9000 + number, launch_id)
+    return runtimes
+
+
+def test_every_process_ends_and_every_address_is_given_up() -> None:
+    runtimes = serving("chat", "code")
+    before = running(runtimes)
+    stop_all(runtimes)
+    assert await_end(runtimes, SystemClock(), before, 1.0) == TakenDown(("chat", "code"), ())
+
+
+def test_what_does_not_end_in_time_is_named() -> None:
+    runtimes = serving("chat", "code")
+    runtimes.lingers = True
+    stop_all(runtimes)
+    assert await_end(runtimes, SystemClock(), ("chat", "code"), 0.05) == TakenDown((), ("chat", "code"))
+
+
+def test_a_process_that_ended_by_itself_counts_as_ended() -> None:
+    runtimes = serving("chat")
+    runtimes.become("chat", ProcessState.EXITED)
+    runtimes.route("chat", None, None)
+    assert running(runtimes) == ()

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import jsonpatch
+import pytest
+
+from reconciler.core.event import EventId
+from reconciler.ports import Progress
+from reconciler.publish.documents import Documents, Patched
+from reconciler.publish.patch import same
+from reconciler.publish.status import Status
+from reconciler.publish.tally import Tally
+from tests.builders import blob, converged, desired, digest, gone, model, observed
+from tests.unit.publish.statuses import MACHINE, healthy, running, status
+
+EPOCH = "0a1b2c3d"
+NO_TALLY = Tally()
+
+
+def fresh() -> Documents:
+    return Documents(EventId(EPOCH, 100), MACHINE)
+
+
+def show(
+    documents: Documents, of: Status, *progress: Progress, first: int, tally: Tally = NO_TALLY
+) -> tuple[Patched, ...]:
+    """The documents show the pass."""
+    return documents.accept(documents.compare(of, progress, tally), EventId(EPOCH, first))
+
+
+def patched(patches: tuple[Patched, ...], name: str) -> Patched:
+    (found,) = (each for each in patches if each.name == name)
+    return found
+
+
+def test_documents_start_empty_each_with_a_rev_of_its_own() -> None:
+    documents = fresh()
+
+    assert list(documents.revs().values()) == list(range(100, 100 + Documents.count()))
+    assert json.loads(documents.get("models").body()) == {"rev": 100, "items": {}}
+    assert documents.get("models").etag == f'"{EPOCH}-100"'
+    assert documents.status is None
+    assert documents.metadata("qwen") is None
+
+
+def test_nothing_changes_before_the_first_pass() -> None:
+    documents = fresh()
+
+    update = documents.compare(None, (running("qwen", 5),), Tally(started=1))
+
+    assert update.changes == ()
+    assert documents.accept(update, EventId(EPOCH, 200)) == ()
+
+
+def test_the_names_are_those_of_the_state_api() -> None:
+    assert set(fresh().names()) == {
+        "models", "slots", "adapters", "downloads", "storage", "plan",
+        "observed", "node", "conditions", "models_metrics", "prune_history",
+    }  # fmt: skip
+
+
+def test_an_unknown_read_model_is_a_key_error_and_an_unknown_item_is_none() -> None:
+    documents = fresh()
+
+    assert documents.item("models", "qwen") is None
+    with pytest.raises(KeyError):
+        documents.get("secrets")
+
+
+def test_every_patch_is_numbered_and_leads_to_the_body() -> None:
+    documents = fresh()
+    before = {name: json.loads(documents.get(name).body()) for name in documents.names()}
+
+    patches = show(documents, healthy("qwen", "llama3:8b"), first=200)
+
+    assert [each.rev for each in patches] == list(range(200, 200 + len(patches)))
+    for each in patches:
+        assert each.base_rev == before[each.name]["rev"]
+        after = json.loads(documents.get(each.name).body())
+        made = jsonpatch.apply_patch({"items": before[each.name]["items"]}, json.dumps(each.patch))
+        assert after["rev"] == each.rev == documents.get(each.name).rev
+        assert same(made, {"items": after["items"]})
+
+
+def test_showing_the_same_pass_again_changes_nothing() -> None:
+    documents = fresh()
+    of = healthy("qwen")
+    show(documents, of, first=200)
+
+    assert documents.compare(of, (), NO_TALLY).changes == ()
+
+
+def test_a_pass_that_saw_the_same_changes_nothing_but_when_it_was() -> None:
+    documents = fresh()
+    show(documents, healthy("qwen"), first=200)
+
+    assert show(documents, healthy("qwen"), first=300) == ()
+    assert [each.name for each in show(documents, replace(healthy("qwen"), took_s=7.5), first=300)] == ["node"]
+
+
+def test_items_whose_facts_did_not_change_stay_the_same_objects() -> None:
+    documents = fresh()
+    models = [model(name) for name in ("a", "b")]
+    show(documents, status(desired(*models), observed(*converged(*models))), first=200)
+    old = documents.get("models").items
+
+    found = observed(*converged(*models), blob("b", damaged=True))
+    patches = show(documents, status(desired(*models), found), first=300)
+
+    new = documents.get("models").items
+    assert new["a"] is old["a"]
+    assert new["b"] is not old["b"]
+    assert new["b"]["labels"] is old["b"]["labels"]
+    assert [each["path"] for each in patched(patches, "models").patch] == [
+        "/items/b/verified",
+        "/items/b/files/b.gguf/verified",
+    ]
+
+
+def test_an_earlier_document_stays_what_it_was() -> None:
+    documents = fresh()
+    show(documents, healthy("a"), first=200)
+    old = documents.get("models")
+
+    show(documents, healthy("a", "b"), first=300)
+    documents.get("models").body()
+
+    assert list(json.loads(old.body())["items"]) == ["a"]
+    assert old.rev == 200
+
+
+def test_a_body_holds_only_what_there_is_now_however_often_it_was_encoded() -> None:
+    documents = fresh()
+    for n, names in enumerate((("a", "b"), ("b", "c"), ("c",), ("a", "c"))):
+        show(documents, healthy(*names), first=200 + 100 * n)
+        assert set(json.loads(documents.get("models").body())["items"]) == set(names)
+
+
+def test_an_update_that_was_not_accepted_is_found_again() -> None:
+    documents = fresh()
+    of = healthy("qwen")
+
+    lost = documents.compare(of, (), NO_TALLY)
+
+    assert documents.get("models").items == {}
+    assert documents.compare(of, (), NO_TALLY).changes == lost.changes
+
+
+def test_running_work_patches_only_the_documents_it_moves() -> None:
+    documents = fresh()
+    of = status(desired(model("a"), model("b")), observed(gone("a"), gone("b")))
+    show(documents, of, running("a", 10), first=200)
+    idle = documents.item("downloads", digest("b"))
+
+    patches = show(documents, of, running("a", 30), first=300)
+
+    assert {each.name for each in patches} == {"downloads", "models_metrics"}
+    assert patched(patches, "downloads").patch == (
+        {"op": "replace", "path": f"/items/{digest('a')}/done_bytes", "value": 30},
+    )
+    assert documents.item("downloads", digest("b")) is idle
+
+
+def test_a_job_that_stops_running_shows_what_the_last_pass_knows_of_it() -> None:
+    documents = fresh()
+    of = status(desired(model("a")), observed(gone("a", part=7)))
+    show(documents, of, running("a", 10), running("stray", 1), first=200)
+
+    show(documents, of, first=300)
+
+    found = documents.item("downloads", digest("a"))
+    assert found is not None
+    assert (found["state"], found["done_bytes"]) == ("queued", 7)
+    assert documents.item("downloads", digest("stray")) is None
+
+
+def test_work_that_stands_still_changes_nothing() -> None:
+    documents = fresh()
+    of = status(desired(model("a")), observed(gone("a")))
+    show(documents, of, running("a", 10), first=200)
+
+    assert documents.compare(of, (running("a", 10),), NO_TALLY).changes == ()
+
+
+def test_metadata_is_what_the_model_record_says() -> None:
+    documents = fresh()
+    show(documents, healthy("qwen"), first=200)
+
+    found = documents.metadata("qwen")
+
+    path = f"/srv/store/by-hash/{digest('qwen')}"
+    assert found == {
+        "id": "qwen",
+        "file": digest("qwen"),
+        "name": "qwen.gguf",
+        "path": path,
+        "url": "https://example.com/qwen.gguf",
+        "sha256": digest("qwen"),
+        "cas": "sha256",
+        "bytes": 100,
+        "provider": "https",
+        "verified": True,
+        "files": [{"name": "qwen.gguf", "path": path, "sha256": digest("qwen"), "bytes": 100, "role": "model"}],
+    }
+    assert documents.metadata("llama") is None

@@ -1,0 +1,368 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reconciler.core.change import ChangeSet
+from reconciler.core.desired import Limits
+from reconciler.core.errors import TransientError
+from reconciler.core.event import EventDraft, EventId, JsonValue, Topic
+from reconciler.ports import Progress
+from reconciler.publish import publisher as publishing
+from reconciler.publish.documents import Documents
+from reconciler.publish.publisher import Publisher, open_publisher
+from reconciler.publish.ring import RingSize
+from reconciler.publish.status import Status
+from tests.builders import desired, digest, gone, model, observed
+from tests.fakes.clock import FakeClock
+from tests.fakes.memory_registry import EPOCH, MemoryRegistry
+from tests.unit.publish.statuses import MACHINE, healthy, running, status
+from tests.unit.publish.test_stream import told
+
+
+class Rig:
+    """A publisher on a registry in memory, and one reader of everything."""
+
+    def __init__(self, registry: MemoryRegistry | None = None, ring: RingSize = RingSize()) -> None:  # noqa: B008
+        self.clock = FakeClock()
+        self.registry = registry or MemoryRegistry(self.clock)
+        self.progress: tuple[Progress, ...] = ()
+        self.publisher = open_publisher(self.registry, self.clock, lambda: self.progress, MACHINE, ring)
+        self.reader = self.publisher.stream.subscribe(self.publisher.stream.head, 0, ())
+
+    def fact(self, **payload: Any) -> None:
+        self.registry.commit(ChangeSet((), (EventDraft(Topic.SLOTS_CHANGED, payload),)))
+
+    def download(self, tag: str, state: str, **payload: Any) -> None:
+        payload = {"id": f"models/{tag}", "status": state, "corr_id": f"corr-{tag}", "sha256": digest(tag), **payload}
+        self.registry.commit(ChangeSet((), (EventDraft(Topic.DOWNLOAD_PROGRESS, payload),)))
+
+    def tick(self, of: Status | None = None) -> list[tuple[str, int, Any]]:
+        """What a tick puts on the stream."""
+        if of is not None:
+            self.publisher.publish(of)
+        self.publisher.tick()
+        return self.read()
+
+    def read(self) -> list[tuple[str, int, Any]]:
+        async def work() -> bytes:
+            found = b""
+            while data := await self.reader.next(0):
+                found += data
+            return found
+
+        return told(asyncio.run(work()))
+
+
+def topics(events: list[tuple[str, int, Any]]) -> list[str]:
+    return [topic for topic, _, _ in events]
+
+
+def only(events: list[tuple[str, int, Any]], topic: str) -> list[Any]:
+    return [payload for name, _, payload in events if name == topic]
+
+
+DOWNLOADING = status(desired(model("a")), observed(gone("a")))
+
+
+def test_a_tick_without_news_tells_nothing_and_reserves_no_ids() -> None:
+    rig = Rig()
+    rig.tick(healthy("a"))
+    before = rig.registry.reserve(1)
+
+    assert rig.tick() == []
+    assert rig.registry.reserve(1) == EventId(EPOCH, before.seq + 1)
+
+
+def test_every_patch_has_the_id_that_is_its_rev() -> None:
+    rig = Rig()
+
+    events = rig.tick(healthy("a"))
+
+    assert set(topics(events)) == {"state.read.model.patch"}
+    assert all(payload["rev"] == seq for _, seq, payload in events)
+    assert {payload["id"]: payload["rev"] for _, _, payload in events}.items() <= rig.publisher.documents.revs().items()
+
+
+def test_ids_grow_on_the_stream_whatever_is_committed_in_between() -> None:
+    rig = Rig()
+    seqs: list[int] = []
+    for n in range(20):
+        rig.fact(n=n)
+        rig.progress = (running("a", n),)
+        seqs += [seq for _, seq, _ in rig.tick(healthy(*"abc"[: n % 3 + 1]))]
+        if n % 4 == 0:
+            rig.fact(late=n)
+
+    assert seqs == sorted(set(seqs))
+    assert len(only(rig.tick(), "slots.changed")) == 0
+
+
+class RacingRegistry(MemoryRegistry):
+    """Another process commits a fact just before and just after each reservation."""
+
+    def reserve(self, count: int) -> EventId:
+        self.commit(ChangeSet((), (EventDraft(Topic.SLOTS_CHANGED, {"when": "before"}),)))
+        first = super().reserve(count)
+        self.commit(ChangeSet((), (EventDraft(Topic.SLOTS_CHANGED, {"when": "after"}),)))
+        return first
+
+
+def test_a_fact_committed_while_ids_are_reserved_is_told_in_its_place() -> None:
+    rig = Rig(RacingRegistry(FakeClock()))
+
+    first = rig.tick(healthy("a"))
+    second = rig.tick()
+
+    assert [p["when"] for p in only(first, "slots.changed")] == ["after", "before"]  # opened after, ticked before
+    assert topics(first)[2:] == ["state.read.model.patch"] * (len(first) - 2)
+    assert [p["when"] for p in only(second, "slots.changed")] == ["after"]
+    seqs = [seq for _, seq, _ in first + second]
+    assert seqs == sorted(set(seqs))
+
+
+def test_facts_from_before_the_start_can_be_replayed_but_are_not_news() -> None:
+    registry = MemoryRegistry(FakeClock())
+    Rig(registry).fact(n=1)
+
+    rig = Rig(registry)
+
+    assert rig.tick() == []
+    replayed = asyncio.run(rig.publisher.stream.subscribe(None, 10, ("slots",)).next(0))
+    assert topics(told(replayed)) == ["service.connected"]
+
+    async def all_of_it() -> bytes:
+        reader = rig.publisher.stream.subscribe(None, 10, ("slots",))
+        return (await reader.next(0) or b"") + (await reader.next(0) or b"")
+
+    assert only(told(asyncio.run(all_of_it())), "slots.changed") == [{"n": 1}]
+
+
+def test_a_reader_of_an_earlier_process_is_told_to_resync() -> None:
+    registry = MemoryRegistry(FakeClock())
+    earlier = Rig(registry)
+    earlier.tick(healthy("a"))
+
+    rig = Rig(registry)
+    data = asyncio.run(rig.publisher.stream.subscribe(earlier.publisher.stream.head, 0, ()).next(0))
+
+    assert [payload["reason"] for payload in only(told(data), "resync")] == ["HistoryGone"]
+    assert not set(rig.publisher.documents.revs().values()) & set(earlier.publisher.documents.revs().values())
+
+
+def test_a_reader_of_facts_alone_goes_on_across_a_restart() -> None:
+    registry = MemoryRegistry(FakeClock())
+    earlier = Rig(registry)
+    earlier.fact(n=1)
+    earlier.tick(healthy("a"))
+    seen = earlier.publisher.stream.head
+    earlier.fact(n=2)
+
+    rig = Rig(registry)
+    data = asyncio.run(rig.publisher.stream.subscribe(seen, 0, ("slots",)).next(0))
+
+    assert only(told(data), "slots.changed") == [{"n": 2}]
+
+
+def test_many_old_facts_are_not_all_loaded_and_none_is_missed() -> None:
+    registry = MemoryRegistry(FakeClock())
+    Rig(registry).fact(n=0)
+    start = registry.reserve(1)
+    drafts = tuple(EventDraft(Topic.SLOTS_CHANGED, {"n": n}) for n in range(2500))
+    registry.commit(ChangeSet((), drafts))
+
+    rig = Rig(registry)
+
+    async def work() -> list[Any]:
+        reader = rig.publisher.stream.subscribe(start, 0, ("slots",))
+        found = b""
+        while data := await reader.next(0):
+            found += data
+        return only(told(found), "slots.changed")
+
+    assert rig.publisher.stream.ring.end <= 1000
+    assert [payload["n"] for payload in asyncio.run(work())] == list(range(2500))
+
+
+def test_a_running_download_is_told_when_it_moves_with_its_correlation_id() -> None:
+    rig = Rig()
+    rig.tick(DOWNLOADING)
+    rig.download("a", "queued")
+    rig.progress = (running("a", 10),)
+
+    events = only(rig.tick(), "models.download.progress")
+
+    assert events[-1] == {
+        "id": "models/a",
+        "status": "downloading",
+        "kind": "fetch",
+        "corr_id": "corr-a",
+        "sha256": digest("a"),
+        "downloaded": 10,
+        "total": 100,
+        "url": "https://example.com/a.gguf",
+    }
+    assert only(rig.tick(), "models.download.progress") == []
+    rig.progress = (running("a", 11),)
+    assert [each["downloaded"] for each in only(rig.tick(), "models.download.progress")] == [11]
+
+
+def test_every_owner_of_a_download_is_told() -> None:
+    rig = Rig()
+    one = running("a", 10)
+    rig.progress = (replace(one, spec=replace(one.spec, owners=("models/a", "models/b"))),)
+
+    first, second = only(rig.tick(), "models.download.progress")
+
+    assert (first["id"], first.get("primary")) == ("models/a", None)
+    assert (second["id"], second.get("primary")) == ("models/b", "models/a")
+
+
+def test_a_download_that_stands_still_is_told_again_every_two_seconds() -> None:
+    rig = Rig()
+    rig.progress = (running("a", 10),)
+    counts = []
+    for _ in range(9):
+        counts.append(len(only(rig.tick(), "models.download.progress")))
+        rig.clock.advance(0.5)
+
+    assert counts == [1, 0, 0, 0, 1, 0, 0, 0, 1]
+
+
+def test_a_new_plan_is_announced_and_the_first_one_is_not() -> None:
+    rig = Rig()
+
+    first, same, other = rig.tick(healthy("a")), rig.tick(healthy("a")), rig.tick(DOWNLOADING)
+
+    assert "plan.changed" not in topics(first) + topics(same)
+    (payload,) = only(other, "plan.changed")
+    assert payload["fingerprint"] == DOWNLOADING.plan.fingerprint
+    assert payload["summary"]["fetch"] == {"count": 1, "bytes": 100, "unknown": 0}
+
+
+def test_other_limits_are_announced_with_what_still_runs_above_them() -> None:
+    rig = Rig()
+    rig.progress = (running("a", 1), running("b", 1))
+    rig.tick(healthy("a"))
+    narrow = replace(healthy("a"), desired=replace(healthy("a").desired, limits=Limits(max=1)))
+
+    changed = only(rig.tick(narrow), "models.concurrency.changed")
+    rig.progress = ()
+    settled = only(rig.tick(), "models.concurrency.changed")
+
+    expected = {"max": 1, "hard_cap": 16, "per_host": 4, "effective_max": 1}
+    assert changed == [{**expected, "pending_shrink": 1}]
+    assert settled == [{**expected, "pending_shrink": None}]
+
+
+def test_a_patch_that_is_too_large_becomes_a_resync_of_its_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "MAX_PATCH_BYTES", 1500)
+    rig = Rig()
+    events = rig.tick(healthy("a", "b", "c", "d"))
+
+    named = {payload["id"]: payload for payload in only(events, "resync")}
+
+    assert named["models"]["reason"] == "PatchTooLarge"
+    assert named["models"]["rev"] == rig.publisher.documents.get("models").rev
+    assert "patch" not in named["models"]
+    assert "slots" not in named
+
+
+def test_a_resync_in_place_of_a_patch_reaches_exactly_those_who_want_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "MAX_PATCH_BYTES", 10)
+    rig = Rig()
+    head = rig.publisher.stream.head
+    rig.tick(healthy("a"))
+
+    patches, facts = (rig.publisher.stream.subscribe(head, 0, (prefix,)) for prefix in ("state.", "slots"))
+
+    assert "resync" in topics(told(asyncio.run(patches.next(0))))
+    assert asyncio.run(facts.next(0)) == b""
+
+
+def test_what_the_journal_tells_is_counted_once() -> None:
+    rig = Rig()
+    rig.tick(DOWNLOADING)
+    rig.download("a", "started")
+    rig.download("a", "started", primary="models/z")
+    rig.download("a", "complete", cached=False)
+    rig.download("b", "complete", cached=True)
+    ledger: dict[str, JsonValue] = {"decision": "allow", "bytes_in": 1000, "corr_id": "corr-a"}
+    rig.registry.commit(ChangeSet((), (EventDraft(Topic.EGRESS_LEDGER, ledger),)))
+    rig.tick()
+
+    since_start = rig.publisher.documents.item("models_metrics", "since_start")
+
+    assert since_start is not None
+    assert {name: count for name, count in since_start.items() if count} == {
+        "started": 1,
+        "completed": 1,
+        "completed_cached": 1,
+        "requests": 1,
+        "bytes_fetched": 1000,
+    }
+
+
+class FullDisk(MemoryRegistry):
+    """Its disk is full for a while."""
+
+    is_full = False
+
+    def reserve(self, count: int) -> EventId:
+        if self.is_full:
+            raise TransientError("no space left", reason="DiskInsufficient")
+        return super().reserve(count)
+
+
+def test_what_could_not_be_numbered_is_told_as_soon_as_it_can_be() -> None:
+    registry = FullDisk(FakeClock())
+    rig = Rig(registry)
+    registry.is_full = True
+    rig.fact(n=1)
+
+    assert topics(rig.tick(healthy("a"))) == ["slots.changed"]
+    assert rig.publisher.problem == "no space left"
+    assert rig.publisher.documents.get("models").items == {}
+
+    registry.is_full = False
+    assert "models" in [payload["id"] for payload in only(rig.tick(), "state.read.model.patch")]
+    assert rig.publisher.problem == ""
+
+
+def test_the_running_publisher_tells_a_new_status_soon_and_polls_the_journal() -> None:
+    rig = Rig()
+
+    async def until(topic: str, limit_s: float) -> None:
+        async def work() -> None:
+            data = b""
+            while topic not in topics(told(data)):
+                data = await rig.reader.next(5) or b""
+
+        await asyncio.wait_for(work(), limit_s)
+
+    async def work() -> None:
+        task = asyncio.create_task(rig.publisher.run())
+        await asyncio.sleep(0.01)
+        rig.publisher.publish(healthy("a"))
+        await until("state.read.model.patch", 5)
+        rig.fact(n=1)
+        await until("slots.changed", 5)
+        task.cancel()
+
+    asyncio.run(work())
+
+
+def test_revs_are_those_that_the_greeting_names() -> None:
+    rig = Rig()
+    rig.tick(healthy("a"))
+
+    (connected,) = told(asyncio.run(rig.publisher.stream.subscribe(None, 0, ()).next(0)))
+
+    assert connected[2]["revs"] == dict(rig.publisher.documents.revs())
+    assert len(connected[2]["revs"]) == Documents.count()
+    assert json.loads(rig.publisher.documents.get("models").body())["rev"] == connected[2]["revs"]["models"]
+    assert isinstance(rig.publisher, Publisher)
