@@ -13,18 +13,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
-from pathlib import Path
-from typing import Self
 
-from reconciler.core.errors import TransientError, WriterLockedError
+from reconciler.core.errors import TransientError
 from reconciler.core.quantity import format_size
 
 PathText = str | os.PathLike[str]
@@ -35,10 +29,6 @@ on_effect: Callable[[str], None] | None = None
 _FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FICLONE = 0x40049409
 # _IOW(0x94, 9, int) of linux/fs.h: the same number on x86-64 and arm64.
-
-_HOLDER_READ_TRIES = 50
-_HOLDER_READ_PAUSE_S = 0.01
-# Between taking the lock and writing who took it lie two system calls; half a second is plenty.
 
 
 # ---- effects and errors ----------------------------------------------------------------------
@@ -268,123 +258,11 @@ def _temp_beside(path: PathText) -> str:
     return os.path.join(folder, f".{name}.tmp")
 
 
-# ---- the writer lock -------------------------------------------------------------------------
+# ---- processes -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class LockHolder:
-    """Who holds the writer lock, as written into the lock file."""
-
-    pid: int
-    url: str | None
-    """Where its state API listens; None if it has none."""
-    started_at: str
-    command: str
-
-
-class WriterLock:
-    """The right to write to a state directory: one process at a time.
-
-    The kernel drops the lock with the process, however it ends. The file stays: removing it
-    would let two processes lock two files of the same name.
-    """
-
-    def __init__(self, state_dir: PathText) -> None:
-        self._path = Path(state_dir) / "lock"
-        self._fd: int | None = None
-        self._holder: LockHolder | None = None
-
-    def acquire(self, *, command: str, started_at: datetime, url: str | None = None) -> None:
-        """This process is the writer. Raises WriterLockedError, naming the one that is, without waiting for it."""
-        make_folder(self._path.parent)
-        with storage_errors("open", self._path):
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            self._lock(fd)
-            holder = LockHolder(os.getpid(), url, started_at.isoformat(), command)
-            self._write_holder(fd, holder)
-            self._holder = holder
-        except BaseException:
-            os.close(fd)
-            raise
-        self._fd = fd
-
-    def announce(self, url: str) -> None:
-        """Others are told where the state API of this process listens; the lock is held."""
-        assert self._fd is not None, "only the writer has something to announce"
-        assert self._holder is not None
-        self._holder = replace(self._holder, url=url)
-        self._write_holder(self._fd, self._holder)
-
-    def release(self) -> None:
-        """This process is no writer; may be called twice."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-    def _lock(self, fd: int) -> None:
-        with storage_errors("lock", self._path):
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise self._locked(_holder_of(fd)) from None
-
-    def _locked(self, holder: LockHolder | None) -> WriterLockedError:
-        if holder is None:
-            who = "another process"
-        else:
-            where = f" at {holder.url}" if holder.url else ""
-            who = f"process {holder.pid} ({holder.command}){where}, since {holder.started_at}"
-        return WriterLockedError(
-            f"the state directory {self._path.parent} is being written by {who}",
-            hint="wait for it to end, or stop it",
-        )
-
-    def _write_holder(self, fd: int, holder: LockHolder) -> None:
-        text = json.dumps(
-            {"pid": holder.pid, "url": holder.url, "started_at": holder.started_at, "command": holder.command}
-        )
-        with storage_errors("write", self._path):
-            data = text.encode()
-            os.pwrite(fd, data, 0)
-            os.ftruncate(fd, len(data))
-
-
-def writer_of(state_dir: PathText) -> LockHolder | None:
-    """The process that seems to be the writer, by the lock's file alone; None: none. For people: it takes no lock."""
-    try:
-        holder = _parse_holder((Path(state_dir) / "lock").read_bytes())
-    except OSError:
-        return None
-    return holder if holder is not None and _is_alive(holder.pid) else None
-
-
-def _holder_of(fd: int) -> LockHolder | None:
-    """Who wrote the lock file, once it is somebody alive: a new holder needs a moment to write its name."""
-    for _ in range(_HOLDER_READ_TRIES):
-        holder = _parse_holder(os.pread(fd, 65536, 0))
-        if holder is not None and _is_alive(holder.pid):
-            return holder
-        time.sleep(_HOLDER_READ_PAUSE_S)
-    return None
-
-
-def _parse_holder(data: bytes) -> LockHolder | None:
-    try:
-        found = json.loads(data)
-        url = found["url"]
-        return LockHolder(int(found["pid"]), url and str(url), str(found["started_at"]), str(found["command"]))
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _is_alive(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
+    """Whether there is such a process, of any user, a zombie included."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from reconciler.core.digest import Digest
 from reconciler.core.entry import Entry, FileSet, file_set
+from reconciler.core.errors import StalledError
 from reconciler.core.job import JobKind
 from reconciler.core.names import disk_name
 from reconciler.core.observed import (
@@ -60,7 +61,7 @@ def observe(  # noqa: PLR0913 — one per port that is looked through
     `in_flight` are the digests whose jobs ran when the look began: what a fetch has published and
     not yet vouched for counts as still on its way.
     """
-    running = runtimes.observe()
+    running, unknown = _running(runtimes)
     slots, unreadable = records.load()
     serving = driver.serving()
     links = views.links()
@@ -86,7 +87,7 @@ def observe(  # noqa: PLR0913 — one per port that is looked through
         generations=snapshot.generations,
         jobs=snapshot.jobs,
         directives=snapshot.directives,
-        unreadable=(*unreadable, *scan.unreadable),
+        unreadable=(*unreadable, *unknown, *scan.unreadable),
     )
     return observed, snapshot
 
@@ -107,6 +108,14 @@ def store_status(recorded: str | None, found: str | None) -> tuple[StoreStatus, 
 
 Running = Mapping[str, tuple[tuple[ProcessObserved, ...], RouteObserved | None]]
 """Launches and stable address by slot name, as `Runtimes.observe` gives them."""
+
+
+def _running(runtimes: Runtimes) -> tuple[Running, tuple[str, ...]]:
+    """What runs; or nothing, and why that can't be known: slots rest then, as with any unreadable record."""
+    try:
+        return runtimes.observe(), ()
+    except StalledError as error:
+        return {}, (error.message,)
 
 
 def _slots(

@@ -35,14 +35,21 @@ def reasons() -> Mapping[str, set[str]]:
     """Every CamelCase reason that the package gives, and the modules that give it."""
     trees = {_module(path): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
     del trees["core.status"]  # its texts are types of conditions
-    classes = {node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     found: dict[str, set[str]] = defaultdict(set)
     for module, tree in trees.items():
+        types = _types_in(tree)  # their names can be texts where one of them is annotated before it is defined
         # In the plan, which words everything as data, a capitalised word of its own is always a reason.
         for reason in _reasons_in(tree, _WORD if module.startswith("plan.") else _CAMEL):
-            if reason not in classes:
+            if reason not in types:
                 found[reason].add(module)
     return found
+
+
+def _types_in(tree: ast.AST) -> set[str]:
+    """The names that classes and imports of a module give."""
+    found = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return found.union(alias.asname or alias.name for node in imports for alias in node.names)
 
 
 def _module(path: Path) -> str:

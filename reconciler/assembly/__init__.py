@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from reconciler.assembly.converge import RunOptions, plan_against, run
+from reconciler.assembly.converge import RunOptions, run
+from reconciler.assembly.late import plan_against, serve
 from reconciler.assembly.look import observe_now, read_events, read_history, read_registry, schema, validate
 from reconciler.assembly.operate import down, pin, steer, undelete, verify
-from reconciler.assembly.service import ServeOptions, Service, serve
+from reconciler.assembly.service import ServeOptions, Service
 from reconciler.loop.converge import Watcher as Observer
 from reconciler.loop.scrub import VerifyReport
 

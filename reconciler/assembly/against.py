@@ -18,6 +18,7 @@ from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.plan import PlanPolicy
 from reconciler.core.report import Exit, RunReport, worst
 from reconciler.core.source import redact_url
+from reconciler.environment import resolve_secret
 from reconciler.loop.converge import Watcher
 from reconciler.loop.node import Look
 from reconciler.loop.source import read_layers, real_paths
@@ -29,7 +30,7 @@ from reconciler.plan.conditions import Circumstances, derive_conditions
 from reconciler.plan.observed_document import decode_observed
 from reconciler.plan.planner import make_plan
 from reconciler.registry.decode import EMPTY
-from reconciler.settings import Settings, resolve_secret
+from reconciler.settings import Settings
 
 PATH = "/state/observed"
 TIMEOUT_S = 60.0

@@ -29,7 +29,7 @@ from reconciler.core.observed import ObservedState
 from reconciler.core.plan import PlanPolicy
 from reconciler.core.report import Result
 from reconciler.core.source import PUBLIC_HUB
-from reconciler.durable import WriterLock
+from reconciler.environment import resolve_secret
 from reconciler.loop.converge import Watcher
 from reconciler.loop.last_good import LastGood
 from reconciler.loop.node import Node
@@ -37,11 +37,12 @@ from reconciler.loop.trigger import Trigger
 from reconciler.observe import observe
 from reconciler.ports import Registry
 from reconciler.registry.sqlite import SqliteRegistry
-from reconciler.settings import Settings, resolve_secret
+from reconciler.settings import Settings
 from reconciler.slots.link import LinkDriver
 from reconciler.slots.records import FileSlotRecords
 from reconciler.transfer.lane import ThreadLane
 from reconciler.transfer.running import Fetching
+from reconciler.writer_lock import WriterLock
 
 STOP_S = 2.0
 # What a person waits for after Ctrl-C; partial downloads are kept in any case.

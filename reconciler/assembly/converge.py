@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, replace
 
 from reconciler.assembly.build import locked_node, new_id, policy_of, unlocked_node
@@ -54,13 +53,6 @@ def run(settings: Settings, options: RunOptions, observer: Watcher) -> RunReport
         errors=loaded.errors + report.errors,
         warnings=loaded.warnings + report.warnings,
     )
-
-
-def plan_against(settings: Settings, options: RunOptions, observer: Watcher) -> RunReport:
-    """What another node would do with these manifests; HTTP and TLS are imported for it alone."""
-    module = importlib.import_module("reconciler.assembly.against")
-    report: RunReport = module.plan_against(settings, options, observer)
-    return report
 
 
 def _load(settings: Settings, options: RunOptions) -> Revision:

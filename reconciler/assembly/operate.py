@@ -6,7 +6,7 @@ import getpass
 from collections.abc import Callable
 from dataclasses import replace
 
-from reconciler.assembly.build import locked_node, new_id, observe_with, open_registry, unlocked_node
+from reconciler.assembly.build import locked_node, new_id, observe_with, open_registry, policy_of, unlocked_node
 from reconciler.clock import SystemClock
 from reconciler.core.action import AdoptHash
 from reconciler.core.change import ChangeSet, DropDirective, PutDirective
@@ -17,7 +17,6 @@ from reconciler.core.errors import StalledError, WriterLockedError
 from reconciler.core.observed import ObservedState
 from reconciler.core.plan import Plan, PlanPolicy
 from reconciler.core.report import RunReport
-from reconciler.durable import writer_of
 from reconciler.loop import subject as subjects
 from reconciler.loop.converge import Converger, Orders, Watcher
 from reconciler.loop.down import TakenDown, await_end, running, stop_all
@@ -28,6 +27,7 @@ from reconciler.loop.steering import Decision, Deed, Operator, View, decide
 from reconciler.plan.conditions import Circumstances
 from reconciler.plan.holds import NODE
 from reconciler.settings import Settings
+from reconciler.writer_lock import writer_of
 
 HISTORY_SEARCHED = 10_000
 LATER = "; no process is at work here, so it counts from the next run on"
@@ -99,7 +99,7 @@ def _accepted(settings: Settings) -> DesiredState | None:
 
 def verify(settings: Settings, only: tuple[str, ...], observer: Watcher) -> VerifyReport:
     """Every owned blob (or those of `only`) was read again; corrupt ones are moved aside, and status says so."""
-    with locked_node(settings, PlanPolicy(), observer) as (node, _):
+    with locked_node(settings, policy_of(settings), observer) as (node, _):
         backends = node.backends
         observed = observe_with(settings, backends.registry)
         wanted = subjects.chosen(only, observed)

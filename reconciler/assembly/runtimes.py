@@ -6,16 +6,19 @@ Their modules bring HTTP and TLS, which take longer to import than a plan takes 
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from reconciler.cas.files import FileBlobStore
 from reconciler.core.process import ProcessObserved, RouteObserved
 from reconciler.core.slot import SlotTarget
+from reconciler.environment import process_environment, resolve_secret
 from reconciler.ports import Clock, Runtimes
-from reconciler.settings import Settings, process_environment, resolve_secret
+from reconciler.settings import Settings
 from reconciler.slots import memory
 
 _TRACES = (".launches", ".routes")
@@ -100,5 +103,12 @@ def _load(around: Surroundings) -> Runtimes:
 
 
 def find_program(program: str, allowed: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
-    """The absolute path of an allowed program; None if it is not allowed, or there is none."""
-    return shutil.which(program, path=environment.get("PATH")) if program in allowed else None
+    """The absolute path of an allowed program; None if it is not allowed, or there is none.
+
+    What PATH names relative to the working directory is left out: that may be a checkout of somebody's manifests.
+    """
+    if program not in allowed:
+        return None
+    folders = [folder for folder in environment.get("PATH", os.defpath).split(os.pathsep) if Path(folder).is_absolute()]
+    found = shutil.which(program, path=os.pathsep.join(folders))
+    return found if found is not None and Path(found).is_absolute() else None

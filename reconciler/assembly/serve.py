@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import platform
+import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -19,9 +20,9 @@ from reconciler.assembly.service import ServeOptions, Service
 from reconciler.assembly.signals import Signals
 from reconciler.clock import SystemClock
 from reconciler.core.action import Action
-from reconciler.core.errors import ReconcilerError
+from reconciler.core.errors import ReconcilerError, StalledError
 from reconciler.core.report import Exit, Result, ResultStatus
-from reconciler.durable import WriterLock
+from reconciler.environment import process_environment, resolve_secret
 from reconciler.loop.folder import FolderSource
 from reconciler.loop.node import Node
 from reconciler.loop.schedule import SchedulerAlarm
@@ -32,7 +33,8 @@ from reconciler.loop.transition import Transition
 from reconciler.loop.trigger import Trigger
 from reconciler.ports import Clock, Registry
 from reconciler.publish.status import Status
-from reconciler.settings import Settings, host_and_port, process_environment, resolve_secret
+from reconciler.settings import Settings, host_and_port
+from reconciler.writer_lock import WriterLock
 
 STOP_API_S = 0.6
 STOP_LANE_S = 0.6
@@ -85,7 +87,7 @@ class _Held:
 
 
 def _reload(held: _Held, options: ServeOptions, node: Node, service: Service, daemon: Daemon) -> None:
-    """Settings and manifests are read again; what can't be used changes nothing. Called in the signals' thread."""
+    """Settings and manifests are read again; what can't be used changes nothing. Called in a thread of its own."""
     service.reloading()
     try:
         found = reload(held.current, options.read_settings())
@@ -101,8 +103,9 @@ def _reload(held: _Held, options: ServeOptions, node: Node, service: Service, da
             ", ".join(found.restart_required) or "nothing",
             extra={"applied": found.applied, "restart_required": found.restart_required},
         )
-    daemon.reload()
-    service.ready()
+    finally:
+        daemon.reload()
+        service.ready()
 
 
 def _source(settings: Settings, paths: tuple[str, ...], held: _Held, clock: Clock) -> Source:
@@ -123,6 +126,7 @@ def _source(settings: Settings, paths: tuple[str, ...], held: _Held, clock: Cloc
         access,
         clock,
         settings.git_interval_s,
+        random.random,
     )
     return found
 
@@ -172,7 +176,14 @@ def _notifier(
 
 
 def _secret(reference: str | None) -> str | None:
-    return None if reference is None else resolve_secret(reference)
+    """The secret; None if none is named. Raises StalledError: one that is named and missing protects nothing."""
+    if reference is None:
+        return None
+    secret = resolve_secret(reference)
+    if secret is None:
+        message = f"the secret that {reference} names is not there: it is unset or empty"
+        raise StalledError(message, reason="SecretMissing", hint="set it, or take the setting that names it away")
+    return secret
 
 
 def _once(done: Callable[[], None]) -> Callable[[Status], None]:

@@ -1,13 +1,11 @@
-"""What `serve` is asked and whom it tells. Apart from `assembly.serve`, which brings a scheduler and a web server."""
+"""What `serve` is asked and whom it tells. Apart from what runs it, which brings a web server."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from reconciler.core.report import Exit
 from reconciler.settings import Settings
 
 
@@ -47,10 +45,3 @@ class ServeOptions:
     """Watched folders and files; not used when the settings name a repository."""
     read_settings: Callable[[], Settings]
     """The settings as they are now. Raises InvalidSettingError."""
-
-
-def serve(settings: Settings, options: ServeOptions, service: Service) -> Exit:
-    """The service ran until a signal ended it. Raises ReconcilerError if it can't start."""
-    module = importlib.import_module("reconciler.assembly.serve")
-    code: Exit = module.serve(settings, options, service)
-    return code

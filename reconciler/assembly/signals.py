@@ -30,6 +30,7 @@ class Signals:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._reloading = threading.Lock()
         self._stopped_by: signal.Signals | None = None
         self._on_stop: Callable[[], None] = _nothing
         self._on_reload: Callable[[], None] = _nothing
@@ -54,7 +55,7 @@ class Signals:
         """The signals stay heard: the process is about to end, and one that comes now must not change how."""
 
     def serve(self, on_stop: Callable[[], None], on_reload: Callable[[], None]) -> None:
-        """From now on signals do this, in their own thread; a stop that came before does it at once."""
+        """From now on signals do this, in threads of their own; a stop that came before does it at once."""
         with self._lock:
             self._on_stop, self._on_reload = on_stop, on_reload
             is_stopped = self._stopped_by is not None
@@ -68,7 +69,8 @@ class Signals:
 
     def _hear(self, signum: signal.Signals) -> None:
         if signum is signal.SIGHUP:
-            self._on_reload()
+            # In a thread of its own: it reads files, and one that hangs or fails must not make us deaf.
+            threading.Thread(target=self._reload, name="reload", daemon=True).start()
             return
         with self._lock:
             is_second = self._stopped_by is not None
@@ -78,6 +80,10 @@ class Signals:
             os._exit(self.exit_code)
         threading.Thread(target=self._end, name="deadline", daemon=True).start()
         on_stop()
+
+    def _reload(self) -> None:
+        with self._reloading:
+            self._on_reload()
 
     def _end(self) -> None:
         threading.Event().wait(END_WITHIN_S)

@@ -24,7 +24,10 @@ from reconciler.cli.paths import check_paths
 DEFAULT_PATHS = ("manifests",)
 
 COMMANDS = {
-    "serve": "Converge for ever, and offer the state API.",
+    "serve": (
+        "Converge for ever, and offer the state API.\n\nWhat has no option is set by variables or in --env-file: "
+        "RECONCILER_RUNTIMES (programs that slots may start), RECONCILER_API_TOKEN, RECONCILER_LOG_FORMAT and others."
+    ),
     "validate": "Check manifests; needs no store.",
     "status": "Every object: ready or not, why, and when it is tried next.",
     "get": "List models, slots, adapters, jobs, blobs, history, directives or conditions.",
@@ -38,9 +41,9 @@ COMMANDS = {
     "confirm": "Allow the deletions that the prune fuse withholds.",
     "load": "Start the process of a slot.",
     "unload": "Stop the process of a slot until load.",
-    "down": "Stop the processes of all slots.",
+    "down": "Stop the processes of all slots until the next run.",
     "verify": "Re-hash blobs and move corrupt ones aside.",
-    "events": "What happened, oldest first.",
+    "events": "What happened lately, oldest first.",
     "schema": "Print the JSON Schema of a manifest or model record.",
 }
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from reconciler.cli.progress import ProgressLines, ProgressView
+from reconciler.cli.render.text import time_of
 from reconciler.cli.render.tree import subject, verb
 from reconciler.cli.terminal import OutputError, Terminal
 from reconciler.core.action import JOB_OPERATIONS, Action, AdoptHash, Fetch, Verify
@@ -88,7 +89,7 @@ class Display:
     def _waiting(self, job: Job) -> str:
         label = self._labels.get(job.digest, job.digest.short)
         code = f" ({job.code})" if job.code else ""
-        when = f"; next try {instant(job.next_attempt_at)}" if job.next_attempt_at else ""
+        when = f"; next try {time_of(job.next_attempt_at)}" if job.next_attempt_at else ""
         return f"waiting {label}{code}: {job.message}{when}"
 
     def _line(self, text: str) -> None:

@@ -31,6 +31,8 @@ _LEVELS = {
     "uvicorn.access": logging.CRITICAL,  # a line for each request is a line a second when nothing happens
 }
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>|]+", re.IGNORECASE)
+_GIT_PLACE = re.compile(r"#[\w./+-]+:[\w./+-]*[.,;:!?)\]}]*$").search
+# The reference and the path of a git source: the one fragment that is for people.
 _TRAILING = ".,;:!?)]}"
 _BEARER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"(?:^|[_-])(authorization|cookie|password|secret|token)$", re.IGNORECASE)
@@ -109,7 +111,8 @@ def _redacted(_logger: object, _method: str, fields: Fields) -> Fields:
 
 def _without_secrets(found: re.Match[str]) -> str:
     text = found.group()
-    url = text.rstrip(_TRAILING)
+    place = _GIT_PLACE(text)
+    url = text.rstrip(_TRAILING) if place is None else text[: place.start()]
     return redact_url(url) + text[len(url) :]
 
 

@@ -32,6 +32,8 @@ class PlanPolicy:
     """Whether quarantine and reclaim may run now; false between the occasions of a prune schedule."""
     restarts: bool = False
     """Whether crashed processes are started again, with back-off: only `serve` does."""
+    began_at: datetime | None = None
+    """When the run began that converges once: it tries everything that failed before; None: it begins now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from reconciler.loop.verdict import (
 )
 from reconciler.plan.conditions import Circumstances
 from reconciler.plan.holds import node_hold
+from reconciler.plan.launches import ending
 from reconciler.plan.slot_steps import follows_from
 from reconciler.ports import Progress
 
@@ -128,7 +129,7 @@ class Converger:
             outcome = self._node.apply(desired, look)
             self._note(outcome, look)
             self._record(desired, look)
-            if not self._wait(look.plan, self._now() - started, news=outcome.did_something):
+            if not self._wait(look, self._now() - started, news=outcome.did_something):
                 break
             before, look = look, self._look(desired)
             if look.observed.node.store is StoreStatus.MISSING:
@@ -208,18 +209,18 @@ class Converger:
             return None
         return next((a for a in plan.actions if a.id not in approved and not follows_from(a, approved)), None)
 
-    def _wait(self, plan: Plan, pass_s: float, *, news: bool) -> bool:
+    def _wait(self, look: Look, pass_s: float, *, news: bool) -> bool:
         """Whether another look is worth while; False: nothing runs any more, or the time is over.
 
-        `news`: the last pass, which carried out `plan`, did something, so there may be more to do.
+        `news`: the last pass, which carried out the plan of `look`, did something, so there may be more to do.
         Whether the lane is active is asked before the trigger is used up: a job wakes the loop
         before it counts as ended. A process that starts or ends counts as long as the plan waits for it.
         """
-        lane = self._node.backends.lane
+        lane, wake_at = self._node.backends.lane, look.plan.wake_at
         not_before = self._now() + pass_s * PASS_SHARE
-        moving = self._whole and any(standing.footing is Footing.MOVING for standing in plan.standings)
+        moving = self._whole and _is_moving(look)
         while True:
-            if moving and plan.wake_at is not None and self._node.backends.clock.now() >= plan.wake_at:
+            if moving and wake_at is not None and self._node.backends.clock.now() >= wake_at:
                 return True
             active = bool(lane.active()) or moving
             if news and not active:
@@ -240,3 +241,9 @@ class Converger:
 
     def _now(self) -> float:
         return self._node.backends.clock.monotonic()
+
+
+def _is_moving(look: Look) -> bool:
+    """Whether a process starts, or one that was asked to end has not: nobody else would make it."""
+    starts = any(standing.footing is Footing.MOVING for standing in look.plan.standings)
+    return starts or any(ending(seen) for seen in look.observed.slots.values())

@@ -11,7 +11,7 @@ from reconciler.core.errors import StalledError
 from reconciler.core.report import Diagnostic
 from reconciler.loop.last_good import LastGood
 from reconciler.loop.revisions import Revision, Revisions
-from reconciler.loop.source import LOCK_NAME, SourceRead, read_layers, real_paths
+from reconciler.loop.source import LOCK_NAME, SourceRead, is_folder, read_layers, real_paths
 from reconciler.ports import Clock
 from reconciler.publish.status import SourceStatus
 
@@ -132,7 +132,7 @@ def summary(errors: tuple[Diagnostic, ...]) -> str:
 
 def _rows(path: str) -> Iterator[tuple[_Row, bool]]:
     """A manifest and the lock file beside it, or everything that counts below a folder; and whether it is a folder."""
-    if not Path(path).is_dir():
+    if not is_folder(path):
         yield from _row(path)
         yield from _row(str(Path(path).parent / LOCK_NAME))
         return

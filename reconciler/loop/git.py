@@ -32,6 +32,9 @@ LAYER = "git"
 MAX_BACK_OFF_S = 300.0
 # A remote that is down is asked at least this often, unless its interval is longer still.
 
+SPREAD = 0.1
+# By how much a pause may be shorter: never longer, for the interval is a promise.
+
 FIRST_LOOK_S = 1.0
 # Most remotes answer within it; then a start does not first tell everybody that nothing is known yet.
 
@@ -65,7 +68,9 @@ class GitSource:
         access: GitAccess,
         clock: Clock,
         interval_s: float,
+        chance: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """`chance` gives numbers from 0 to 1: a fleet that was started at once must not ask its remote at once."""
         self._location = location
         self._folder = state_dir / "git" / location.folder_name
         self._requests = state_dir / "requests"
@@ -74,6 +79,8 @@ class GitSource:
         self._mirror = GitMirror(location, self._folder, access)
         self._clock = clock
         self._interval_s = interval_s
+        self._chance = chance
+        self._pause_s = 0.0
         self._found = _Look(0, None, None)
         self._failures = 0
         self._wanted = threading.Event()
@@ -123,7 +130,7 @@ class GitSource:
             self._has_looked.set()
             if is_news and not self._closed:
                 wake()
-            self._wanted.wait(self._pause_s())
+            self._wanted.wait(self._pause_s)
 
     def look(self) -> bool:
         """Whether the remote has been asked and that brought something new."""
@@ -144,15 +151,17 @@ class GitSource:
 
     def _note(self, before: _Look, commit: str | None, problem: ReconcilerError | None) -> bool:
         self._failures = 0 if problem is None else self._failures + 1
+        self._pause_s = self._next_pause_s()
         now = self._clock.now()
-        found = _Look(before.number, commit, problem, now, now + timedelta(seconds=self._pause_s()))
+        found = _Look(before.number, commit, problem, now, now + timedelta(seconds=self._pause_s))
         is_news = before.number == 0 or not found.says_the_same_as(before)
         self._found = replace(found, number=before.number + is_news)
         return is_news
 
-    def _pause_s(self) -> float:
+    def _next_pause_s(self) -> float:
         longest = max(self._interval_s, MAX_BACK_OFF_S)
-        return min(longest, self._interval_s * 2.0 ** max(0, min(self._failures, 30) - 1))
+        pause_s = min(longest, self._interval_s * 2.0 ** max(0, min(self._failures, 30) - 1))
+        return pause_s * (1 - SPREAD * self._chance())
 
     # ---- the pass thread -----------------------------------------------------------------------
 

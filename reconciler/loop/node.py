@@ -121,7 +121,9 @@ class Node:
         return () if node_hold(directives) is not None else dropped_at_start(directives)
 
     def begin(self) -> None:
-        """A converge or `serve` starts: directives that held until then are dropped."""
+        """A converge or `serve` starts: directives that held until then are dropped, and what failed is tried."""
+        if not self.policy.restarts:
+            self.policy = replace(self.policy, began_at=self.backends.clock.now())
         self.backends.registry.commit(ChangeSet(self.ending()))
 
     def settle(self, look: Look) -> None:

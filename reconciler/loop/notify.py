@@ -216,7 +216,7 @@ def _message(news: _News, node: str, dropped: int) -> bytes:
         document["commit"] = news.commit
     if dropped:
         document["dropped"] = dropped
-    return json.dumps(document, ensure_ascii=False).encode()
+    return json.dumps(document).encode()  # ASCII: a message may quote a file name that is no text
 
 
 def _status(transition: Transition) -> bool | None:

@@ -84,6 +84,11 @@ class Passes:
         did_something = outcome is not None and outcome.did_something
         return Passed(status, read, found, did_something, self._wake_at(agenda, desired, look))
 
+    @property
+    def interval_s(self) -> float:
+        """How often passes are due, as far as is known."""
+        return (_UNKNOWN if self._last is None else self._last.desired).schedule.reconcile_s
+
     def failed(self, error: Exception, retry_at: datetime) -> Status:
         """What is known when a pass could not be carried out because of `error`."""
         now = self._node.backends.clock.now()
@@ -93,7 +98,7 @@ class Passes:
         known = {(c.object, c.type.value): c for c in last.conditions}
         own = node_conditions((trouble,), last.desired.revision, known, now)
         conditions = (*own, *(c for c in last.conditions if c.object != NODE))
-        self._last = replace(last, at=now, conditions=conditions, failed=message)
+        self._last = replace(last, at=now, took_s=0.0, results=(), conditions=conditions, failed=message)
         return self._last
 
     def record_failure(self, status: Status) -> tuple[Transition, ...]:

@@ -19,6 +19,7 @@ from reconciler.core.directive import Directive
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.status import ConditionType
 from reconciler.loop.correlation import in_pass
+from reconciler.loop.ended_jobs import EndedJobs
 from reconciler.loop.node import Node
 from reconciler.loop.passes import Passed, Passes
 from reconciler.loop.scrubber import Scrubs
@@ -43,7 +44,8 @@ BUSY_PASSES = 20
 
 BACK_OFF_S = 1.0
 MAX_BACK_OFF_S = 300.0
-# A pass that failed is tried again soon, for what was in the way may be gone, and then ever more rarely.
+# A pass that failed is tried again soon, for what was in the way may be gone, and then ever more rarely, but never
+# more rarely than passes are due: else the loop looks dead to whoever watches it.
 
 PASS_ID_DIGITS = 12
 # Enough to find the lines of one pass in a log of years.
@@ -108,6 +110,7 @@ class Daemon:
         self._alarm = alarm
         self._outlets = outlets
         self._new_id = new_id
+        self._ended_jobs = EndedJobs(node.backends.registry)
         self._passes = Passes(node, source, scrubs, new_id)
         self._stopping = False
         self._has_begun = False
@@ -124,6 +127,7 @@ class Daemon:
         self._source.start(self._trigger)
         try:
             while not self._stopping:
+                self._use_up_wake_ups()
                 with in_pass(self._new_id()[:PASS_ID_DIGITS]):
                     rest = self._pass()
                 self._rest(rest)
@@ -143,6 +147,11 @@ class Daemon:
         self._source.refresh()
         self._trigger()
 
+    def _use_up_wake_ups(self) -> None:
+        """Whatever woke the loop, and the alarm that is about to, is dealt with by the pass that begins now."""
+        self._alarm.set(None)
+        self._trigger.wait(0)
+
     # ---- a pass ------------------------------------------------------------------------------
 
     def _pass(self) -> _Rest:
@@ -152,8 +161,11 @@ class Daemon:
             self._has_new_directives()  # what is committed from here on is news after the pass
             self._begin()
             passed = self._passes.run()
+            self._ended_jobs.tell()
         except Exception as error:  # noqa: BLE001 — the one place: whatever a pass meets, the daemon goes on
             return self._failed(error)
+        if self._failed_passes:
+            _log.info("the pass succeeds again, after %d that failed", self._failed_passes)
         self._failed_passes = 0
         self._busy_passes = self._busy_passes + 1 if passed.did_something else 0
         self._tell(passed)
@@ -165,13 +177,14 @@ class Daemon:
         """Directives that hold until the next start are dropped, once."""
         if not self._has_begun:
             self._node.begin()
+            self._ended_jobs.begin()
             self._has_begun = True
 
     def _failed(self, error: Exception) -> _Rest:
         clock = self._node.backends.clock
         self._busy_passes = 0
         self._failed_passes += 1
-        pause_s = min(MAX_BACK_OFF_S, BACK_OFF_S * 2.0 ** min(self._failed_passes - 1, 30))
+        pause_s = min(self._passes.interval_s, MAX_BACK_OFF_S, BACK_OFF_S * 2.0 ** min(self._failed_passes - 1, 30))
         retry_at = clock.now() + timedelta(seconds=pause_s)
         if isinstance(error, ReconcilerError):
             _log.error("the pass failed: %s", error.message, extra={"reason": error.reason, "hint": error.hint})
@@ -182,7 +195,8 @@ class Daemon:
         try:
             transitions = self._passes.record_failure(status)
         except ReconcilerError as second:
-            _log.error("the failure could not be recorded: %s", second.message, extra={"reason": second.reason})
+            level = logging.DEBUG if second.message in status.failed else logging.ERROR
+            _log.log(level, "the failure could not be recorded: %s", second.message, extra={"reason": second.reason})
         self._hand_out(status, transitions)
         return _Rest(retry_at, clock.monotonic() + min(pause_s, MAX_PAUSE_S))
 
@@ -204,13 +218,14 @@ class Daemon:
         """There is a reason for another pass, or the daemon is to stop."""
         clock = self._node.backends.clock
         self._alarm.set(rest.wake_at)
+        # The wall clock may be set back, and the other one stands still while the machine sleeps: whichever is first.
+        latest_s = clock.monotonic() + (rest.wake_at - clock.now()).total_seconds()
         woken = rest.is_short
         while not self._stopping:
             self._outlets.alive()
             if self._has_new_directives_at_last() or self._source_has_changed():
                 return
-            # The alarm sleeps by a clock that stands still while the machine does; the wall clock does not.
-            woken = woken or clock.now() >= rest.wake_at
+            woken = woken or clock.now() >= rest.wake_at or clock.monotonic() >= latest_s
             left_s = rest.not_before_s - clock.monotonic()
             if woken and left_s <= 0:
                 return
@@ -246,8 +261,9 @@ class Daemon:
     def _tell(self, passed: Passed) -> None:
         """What is new to whoever reads the log; a pass that found nothing to do says nothing."""
         self._tell_source(passed)
+        ready = {t.after.object: t.after.reason for t in passed.transitions if t.after is not None and _is_ready(t)}
         for transition in passed.transitions:
-            _log_transition(transition)
+            _log_transition(transition, is_said=not _is_ready(transition) and _reason_of(transition) in ready.items())
         crashes = self._node.backends.lane.crashes()
         for crash in crashes[self._told_crashes :]:
             _log.error("a bug in a transfer thread:\n%s", crash)
@@ -264,7 +280,8 @@ class Daemon:
         for warning in passed.read.warnings:
             _log.warning("%s", warning)
         if not source.is_ready and not passed.read.errors:
-            _log.warning("the source is not ready: %s", source.message, extra={"reason": passed.read.reason})
+            level = logging.INFO if passed.read.reason in _PASSING else logging.WARNING
+            _log.log(level, "the source is not ready: %s", source.message, extra={"reason": passed.read.reason})
         elif source.is_ready:
             where = f"commit {source.commit}" if source.commit else f"revision {source.revision[:12]}"
             _log.info("converging to %s of %s", where, source.location)
@@ -275,7 +292,7 @@ class _Rest:
     """How long the loop may rest."""
 
     wake_at: datetime
-    """At the latest, by the wall clock."""
+    """At the latest."""
     not_before_s: float
     """By the monotonic clock; directives and a changed source do not wait for it."""
     is_short: bool = False
@@ -286,14 +303,22 @@ _TOLD = frozenset({ConditionType.READY, ConditionType.PRUNE_BLOCKED, ConditionTy
 """Types that say what no other one says."""
 
 
-_PASSING = frozenset({"Progressing", "Starting"})
+_PASSING = frozenset({"Progressing", "SourceNotRead", "Starting"})
 """Reasons that are over by themselves within moments."""
 
 
-def _log_transition(transition: Transition) -> None:
-    """What people act on is worth a line; ten thousand models on their way are not."""
+def _is_ready(transition: Transition) -> bool:
+    return transition.condition.type is ConditionType.READY
+
+
+def _reason_of(transition: Transition) -> tuple[str, str]:
+    return transition.condition.object, transition.condition.reason
+
+
+def _log_transition(transition: Transition, *, is_said: bool) -> None:
+    """What people act on is worth a line; ten thousand models on their way are not, nor what `Ready` says as well."""
     condition = transition.condition
-    if transition.after is None or condition.type not in _TOLD or condition.reason in _PASSING:
+    if is_said or transition.after is None or condition.type not in _TOLD or condition.reason in _PASSING:
         level = logging.DEBUG
     else:
         level = logging.INFO if condition.type is ConditionType.READY and condition.status else logging.WARNING

@@ -95,26 +95,43 @@ def _layer(name: str, paths: tuple[str, ...]) -> Layer:
     locks: list[LockFile] = []
     seen: set[str] = set()
     for path in paths:
-        root = os.path.realpath(path if Path(path).is_dir() else Path(path).parent)
+        root = os.path.realpath(path if is_folder(path) else Path(path).parent)
         for label, file in _manifests(path):
             real = os.path.realpath(file)
             if real not in seen:
                 seen.add(real)
                 files.append(ManifestFile(label, str(Path(real).parent), root, _read(file)))
         lock = Path(root) / LOCK_NAME
-        if lock.is_file() and str(lock) not in seen:
+        if _is_file(lock) and str(lock) not in seen:
             seen.add(str(lock))
             locks.append(LockFile(str(_lock_label(path)), _read(str(lock)), root))
     return Layer(name, tuple(files), tuple(locks))
 
 
+# pathlib raises for what lies in a folder that can't be entered, or on a share that is gone; these say no, and the
+# reading that follows says why.
+
+
+def is_folder(path: str) -> bool:
+    """Whether a folder is seen there."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _is_special(path: str) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path)  # noqa: PTH110, PTH113
+
+
 def _lock_label(path: str) -> Path:
-    return (Path(path) if Path(path).is_dir() else Path(path).parent) / LOCK_NAME
+    return (Path(path) if is_folder(path) else Path(path).parent) / LOCK_NAME
 
 
 def _manifests(path: str) -> Iterator[tuple[str, str]]:
     """(label, path) of a file itself, or of every manifest below a folder, sorted; hidden ones are skipped."""
-    if not Path(path).is_dir():
+    if not is_folder(path):
         yield path, path
         return
     for folder, folders, names in os.walk(path, onerror=_unreadable):
@@ -127,7 +144,7 @@ def _manifests(path: str) -> Iterator[tuple[str, str]]:
 
 def _read(path: str) -> bytes:
     """The file's bytes, but never more than one above the limit: the loader refuses it by its size then."""
-    if Path(path).exists() and not Path(path).is_file():
+    if _is_special(path):
         _unreadable(OSError(errno.EINVAL, "wanted a regular file, got something else", path))  # a pipe never ends
     try:
         with Path(path).open("rb") as file:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from reconciler.core.egress import HostPort
 from reconciler.core.source import PUBLIC_HUB, HuggingFaceFile, LocalFile, WebFile
 from reconciler.net.request import OriginRequest
-from reconciler.origins.huggingface import hub_request
+from reconciler.origins.huggingface import hub_request, hub_secret
 from reconciler.origins.local import adoptable_path
 from reconciler.origins.web import web_request
 
@@ -39,7 +39,7 @@ class SourceOrigins:
             case WebFile():
                 return web_request(source)
             case HuggingFaceFile():
-                return hub_request(source, self._hub_url, self._hub_token(), self._exempt)
+                return hub_request(source, self._hub_url, hub_secret(self._hub_token), self._exempt)
 
     def local_path(self, source: LocalFile) -> str:
         """The real path to adopt; raises StalledError (reason `PathNotAllowed` or `SourceMissing`)."""

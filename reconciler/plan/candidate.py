@@ -7,13 +7,13 @@ candidate that fails is not tried again until it is declared anew or somebody lo
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from reconciler.core.plan import Footing
 from reconciler.core.process import ProcessObserved, ProcessState
 from reconciler.core.slot import LaunchFailure
 from reconciler.plan import slot_steps
-from reconciler.plan.launches import ending, is_live, newest, present
+from reconciler.plan.launches import ending, health_deadline, is_live, newest, present
 from reconciler.plan.process_slot import (
     Actions,
     ProcessSlot,
@@ -39,12 +39,16 @@ def change(slot: ProcessSlot) -> SlotSteps:
         return _begin(slot)
     if launch.state is ProcessState.HEALTHY:
         return _promote(slot, launch)
-    deadline = slot.record.candidate_deadline if in_progress else None
-    if deadline is None and slot.target.launch is not None:
-        deadline = launch.started_at + timedelta(seconds=slot.target.launch.runtime.health_timeout_s)
+    deadline = _deadline(slot, launch, slot.record.candidate_deadline if in_progress else None)
     if launch.state is ProcessState.EXITED or (deadline is not None and deadline <= slot.now):
         return _roll_back(slot, launch, deadline)
     return _await_health(slot, launch, deadline)
+
+
+def _deadline(slot: ProcessSlot, launch: ProcessObserved, recorded: datetime | None) -> datetime | None:
+    """Until when it may take: a launch that was found again has its time from then, as nobody asked it before."""
+    found = health_deadline(launch, slot.target)
+    return max((at for at in (recorded, found) if at is not None), default=None)
 
 
 def _begin(slot: ProcessSlot) -> SlotSteps:

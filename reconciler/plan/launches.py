@@ -101,7 +101,7 @@ def demand(spec: SlotSpec, seen: SlotObserved, said: Told, now: datetime) -> Dem
 
 
 def _on_call(spec: SlotSpec, seen: SlotObserved, said: Told, now: datetime) -> Demand:
-    idle_at = _idle_at(spec, seen)
+    idle_at = _idle_at(spec, seen, said)
     if idle_at is not None and idle_at <= now:
         return Demand(False, "Idle", "idle for as long as `idle_ttl` allows")
     if said.loaded_at is not None:
@@ -115,7 +115,7 @@ def _on_call(spec: SlotSpec, seen: SlotObserved, said: Told, now: datetime) -> D
     return Demand(False, "Unloaded", "the first connection to its port starts it")
 
 
-def _idle_at(spec: SlotSpec, seen: SlotObserved) -> datetime | None:
+def _idle_at(spec: SlotSpec, seen: SlotObserved, said: Told) -> datetime | None:
     """When it has been idle for `idle_ttl`: what starts is not idle, nor what a connection waits for."""
     route = seen.route
     live = [launch for launch in seen.processes if is_live(launch)]
@@ -123,10 +123,9 @@ def _idle_at(spec: SlotSpec, seen: SlotObserved) -> datetime | None:
         return None
     if any(launch.state is ProcessState.STARTING for launch in live):
         return None
-    since = max(launch.since for launch in live)
-    if route is not None and route.active_at is not None:
-        since = max(since, route.active_at)
-    return since + timedelta(seconds=spec.idle_ttl_s)
+    used = [launch.since for launch in live]
+    used += [at for at in (said.loaded_at, None if route is None else route.active_at) if at is not None]
+    return max(used) + timedelta(seconds=spec.idle_ttl_s)
 
 
 # ---- when the next try is due ------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
+from reconciler.core.action import Action, StartCandidate, StartProcess
 from reconciler.core.digest import Digest
 from reconciler.core.observed import ObservedState
 from reconciler.core.quantity import format_size
@@ -26,15 +27,24 @@ class Room:
 
     def shortage(self, target: SlotTarget) -> str | None:
         """Why a process of `target` does not fit beside the others, with figures; None if it does or nobody knows."""
-        if self.available_bytes is None:
-            return None
-        sizes = [self._size(digest) for files in target.file_sets() for digest in files.digests]
-        if None in sizes:
-            return None
-        wanted = int(sum(size or 0 for size in sizes) * MEMORY_FACTOR)
-        if wanted <= self.available_bytes:
+        wanted = self._wanted_bytes(target)
+        if self.available_bytes is None or wanted is None or wanted <= self.available_bytes:
             return None
         return f"{format_size(wanted)} do not fit beside it, {format_size(self.available_bytes)} are available"
+
+    def after(self, actions: Iterable[Action]) -> Room:
+        """What is left once `actions` have started what they start. What they stop first is not counted as room."""
+        starts = (a.operation for a in actions if not a.blocked)
+        started = [start.target for start in starts if isinstance(start, StartCandidate | StartProcess)]
+        if self.available_bytes is None:
+            return self
+        taken = sum(self._wanted_bytes(target) or 0 for target in started)
+        return replace(self, available_bytes=max(0, self.available_bytes - taken))
+
+    def _wanted_bytes(self, target: SlotTarget) -> int | None:
+        sizes = [self._size(digest) for files in target.file_sets() for digest in files.digests]
+        known = [size for size in sizes if size is not None]
+        return int(sum(known) * MEMORY_FACTOR) if len(known) == len(sizes) else None
 
     def _size(self, digest: Digest) -> int | None:
         blob, need = self.observed.blobs.get(digest), self.needed.get(digest)

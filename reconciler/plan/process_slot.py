@@ -14,7 +14,7 @@ from reconciler.core.slot import LaunchFailure, SlotRecord, SlotTarget
 from reconciler.plan import slot_steps
 from reconciler.plan.launches import Told, ending, newest
 from reconciler.plan.memory import Room
-from reconciler.plan.restart import Restart, steady_at
+from reconciler.plan.restart import Restart, is_forgiven, steady_at
 from reconciler.plan.rewrite import why_rewrite
 
 Actions = tuple[Action, ...]
@@ -159,6 +159,8 @@ def given_up(slot: ProcessSlot) -> LaunchFailure | None:
         return None
     if current is not None and current.id == slot.target.id:
         return None
+    if failure.reason == "CannotStart" and is_forgiven(failure, slot.said, slot.policy, slot.now):
+        return None  # it never ran: what was missing may be there now
     return None if slot.said.is_newer_than(failure.at) else failure
 
 

@@ -37,8 +37,10 @@ class Restart:
         """For what is served only because the declared target failed: `keep` is what the record goes on saying."""
         if launch is None:
             return cls(is_due=True, failure=keep)
-        if not _is_bad(launch, target, now) or not policy.restarts:
+        if not _is_bad(launch, target, now):
             return cls()
+        if not policy.restarts:
+            return cls(_has_one_try(launch, policy, now), launch, keep)
         due = failure_of(launch, target, None).at + timedelta(seconds=SECOND_CHOICE_S)
         return cls(due <= now, launch, keep, due if due > now else None)
 
@@ -53,10 +55,10 @@ def restart(
 ) -> Restart:
     """Whether `target` is started again, given its newest launch and what is known of earlier failures.
 
-    A run that converges once starts what is not running or has crashed once, and leaves what hangs
-    to a person; only `serve` goes on trying.
+    A run that converges once starts what is not running, whatever happened before, but nothing
+    twice, and leaves what hangs to a person; only `serve` goes on trying.
     """
-    if known is not None and (known.target_id != target.id or said.is_newer_than(known.at)):
+    if known is not None and (known.target_id != target.id or is_forgiven(known, said, policy, now)):
         known = None
     if launch is None:
         return _absent(known, now)
@@ -66,12 +68,17 @@ def restart(
     if said.is_newer_than(failure.at):
         return Restart(is_due=True, launch=launch)
     if not policy.restarts:
-        is_first = failure.attempts == 1 and launch.state is ProcessState.EXITED
-        return Restart(is_first, launch, failure, is_over=not is_first)
+        is_due = _has_one_try(launch, policy, now)
+        return Restart(is_due, launch, failure, is_over=not is_due)
     if failure.next_attempt_at is None:
         return Restart(False, launch, failure, is_over=True)
     is_due = failure.next_attempt_at <= now
     return Restart(is_due, launch, failure, None if is_due else failure.next_attempt_at)
+
+
+def is_forgiven(failure: LaunchFailure, said: Told, policy: PlanPolicy, now: datetime) -> bool:
+    """Whether a person asked for another try after `failure`: by `load`, or by a run that converges once."""
+    return said.is_newer_than(failure.at) or _is_of_an_earlier_run(failure.at, policy, now)
 
 
 def steady_at(launch: ProcessObserved | None, failure: LaunchFailure | None, now: datetime) -> datetime | None:
@@ -86,6 +93,14 @@ def _absent(known: LaunchFailure | None, now: datetime) -> Restart:
     if known is not None and known.next_attempt_at is not None and known.next_attempt_at > now:
         return Restart(False, None, known, known.next_attempt_at)
     return Restart(is_due=True, failure=known)
+
+
+def _has_one_try(launch: ProcessObserved, policy: PlanPolicy, now: datetime) -> bool:
+    return launch.state is ProcessState.EXITED and _is_of_an_earlier_run(launch.started_at, policy, now)
+
+
+def _is_of_an_earlier_run(at: datetime, policy: PlanPolicy, now: datetime) -> bool:
+    return not policy.restarts and at < (policy.began_at or now)
 
 
 def _is_bad(launch: ProcessObserved, target: SlotTarget, now: datetime) -> bool:

@@ -28,18 +28,22 @@ from reconciler.plan.restart import Restart, restart, steady_at
 
 
 def rest(slot: ProcessSlot, why: Demand) -> SlotSteps:
-    """Its record follows the manifest, its processes end, and connections wait until it is loaded."""
+    """Its processes end, and connections wait until it is loaded.
+
+    Its record says what it served last: what is declared instead has to prove itself when it is loaded.
+    """
     failure = given_up(slot)
-    rewritten = () if failure is not None else rewrite_record(slot, slot.target)
+    current = slot.record.current
+    is_another = current is not None and current.launch is not None and current.id != slot.target.id
+    rewritten = () if is_another else rewrite_record(slot, slot.target)
     port = None if why.reason == "Down" else slot.port
     stops = end_launches(slot, present(slot.seen), why.reason, why.message)
     actions = (*rewritten, *keep_address(slot, port, None, why.reason), *stops)
-    served = slot.record.current if failure is not None else slot.target
-    message = f"{why.message}; it serves {served.model} then" if served is not None else why.message
-    standing = standing_of(slot, Footing.READY, why.reason, message)
     if failure is not None:
-        standing = stalled_by(slot, failure)
-    return steps_of(slot, actions, rewritten, standing)
+        return steps_of(slot, actions, rewritten, stalled_by(slot, failure))
+    before = f", if it can; until now it served {current.model}" if current is not None and is_another else ""
+    message = f"{why.message}; it serves {slot.target.model} then{before}"
+    return steps_of(slot, actions, rewritten, standing_of(slot, Footing.READY, why.reason, message))
 
 
 def serve(slot: ProcessSlot, why: Demand) -> SlotSteps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from reconciler.core.action import (
@@ -23,6 +24,10 @@ from reconciler.core.process import ProcessObserved
 from reconciler.core.slot import LaunchFailure, SlotTarget
 
 Ids = tuple[str, ...]
+
+_LOADS_CODE = re.compile(r"LD_.*|DYLD_.*|PATH|PYTHON(PATH|HOME|STARTUP)|BASH_ENV|ENV")
+# What makes a loader, a shell or an interpreter take code from a folder: models are files with names of a
+# manifest's choice, so a listed program would run what a manifest brings.
 
 
 def switch(slot: str, target: SlotTarget, *, reason: str, message: str, depends_on: Ids = ()) -> Action:
@@ -104,12 +109,18 @@ def set_route(slot: str, port: int | None, launch_id: str | None, *, reason: str
 
 
 def admit(action: Action, target: SlotTarget, runtimes: tuple[str, ...]) -> Action:
-    """The start, withheld if its program is not one that this node runs."""
-    program = target.launch.runtime.command[0] if target.launch is not None else None
-    if program is None or program in runtimes:
+    """The start, withheld if its program is not one that this node runs, or would be made to run another's code."""
+    if target.launch is None:
         return action
-    message = f"{program} is not among the programs that this node runs; allow it with RECONCILER_RUNTIMES"
-    return replace(action, blocked=Block("RuntimeNotAllowed", None, message))
+    program, message = target.launch.runtime.command[0], ""
+    if program not in runtimes:
+        message = f"{program} is not among the programs that this node runs; allow it with RECONCILER_RUNTIMES"
+    elif found := [name for name, _ in target.launch.runtime.env if _LOADS_CODE.fullmatch(name)]:
+        message = (
+            f"a manifest must not set {found[0]}, which decides whose code {program} runs; "
+            "set it in a script of this node and list that in RECONCILER_RUNTIMES"
+        )
+    return replace(action, blocked=Block("RuntimeNotAllowed", None, message)) if message else action
 
 
 def _action(operation: Operation, slot: str, id_: str, reason: str, message: str, depends_on: Ids) -> Action:

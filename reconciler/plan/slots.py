@@ -73,6 +73,7 @@ def slot_diff(
     freed = tuple(_freed_ports(desired, moved))
     frees = {route.port: action.id for route, action in (*moved.freed, *freed, *_removed_ports(removed, moved.seen))}
     changes = dict(moved.changes)
+    room = making.room
     found: list[SlotSteps] = []
     for name in sorted(desired.slots):
         spec = desired.slots[name]
@@ -85,7 +86,8 @@ def slot_diff(
             said = told_about(observed.directives, spec)
             free = frees.get(spec.runtime.port) if spec.runtime.port is not None else None
             first = before if free is None else tuple(dict.fromkeys((*before, free)))
-            steps = _process_steps(ProcessSlot(spec, target, seen, said, waits, first, making.room, policy, now))
+            steps = _process_steps(ProcessSlot(spec, target, seen, said, waits, first, room, policy, now))
+            room = room if waits else room.after(steps.actions)
         found.append(steps)
         if steps.released_by is not None:
             changes[name] = steps.released_by

@@ -163,7 +163,10 @@ def _instant(found: object) -> datetime:
     at = datetime.fromisoformat(_text(found))
     if at.tzinfo is None:
         raise ValueError(f"wanted an instant with its offset from UTC, got {found!r:.40}")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"wanted an instant of the years 1 to 9999 in UTC, got {found!r:.40}") from error
 
 
 def _instant_text(at: datetime) -> JsonValue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 from collections.abc import Mapping
@@ -52,3 +53,13 @@ def _memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # not this operating system's way
         return None
+
+
+def open_files() -> int | None:
+    """How many files and connections this process may have open at once; None: unknown."""
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:  # not this operating system's way
+        return None
+    soft: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return None if soft == resource.RLIM_INFINITY else soft

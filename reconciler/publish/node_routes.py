@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from http import HTTPStatus
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -29,6 +30,7 @@ from reconciler.publish.validators import is_current, tag_of
 
 def node_router(sources: Sources, app: FastAPI) -> APIRouter:
     """The routes that supervisors, monitoring and generators of clients ask; `app` is what they belong to."""
+    described = cache(lambda: encode(describe(app)))  # it takes tens of milliseconds, in which nobody else is answered
     router = APIRouter(tags=["node"], dependencies=[Depends(known_parameters)])
 
     @router.get(
@@ -69,7 +71,7 @@ def node_router(sources: Sources, app: FastAPI) -> APIRouter:
         responses={**json_body("an OpenAPI 3.1 document", {"type": "object"}), **NOT_MODIFIED, **REFUSALS},
     )
     async def openapi(if_none_match: IfNoneMatch = None) -> Response:
-        body = encode(describe(app))
+        body = described()
         etag = tag_of(body)
         headers = {**dict(HEADERS), "ETag": etag}
         if is_current(if_none_match, etag):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.responses import Response
 
 from reconciler.core.event import JsonValue
+from reconciler.publish.frame import encode
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -64,5 +64,5 @@ def not_found(detail: str, reason: str = "NotFound") -> ProblemError:
 
 def respond(problem: Problem) -> Response:
     """The answer that carries `problem`."""
-    body = json.dumps(problem.document(), ensure_ascii=False).encode()
+    body = encode(problem.document())
     return Response(body, problem.status.value, {**dict(HEADERS), **dict(problem.headers)}, media_type=MEDIA_TYPE)

@@ -126,6 +126,8 @@ class Publisher:
             first = self._registry.reserve(count)
             self._push_facts(first)
             self._push_own(due.drafts, update, first)
+        else:
+            self.documents.accept(update, self.stream.head)  # or the same comparison is made again at each tick
         self._memory.told(due)
         self._version = version
 

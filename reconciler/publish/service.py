@@ -14,15 +14,15 @@ import threading
 from collections.abc import Callable
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reconciler import __version__
 from reconciler.core.errors import StalledError
 from reconciler.ports import Clock, Progress, Registry
 from reconciler.publish.app import make_app
 from reconciler.publish.config import ApiConfig
+from reconciler.publish.connection import Connection, Limits, protocol
 from reconciler.publish.health import Ailment, unhealthy, unready
-from reconciler.publish.machine import Machine
+from reconciler.publish.machine import Machine, open_files
 from reconciler.publish.metrics import Metrics
 from reconciler.publish.publisher import Publisher, open_publisher
 from reconciler.publish.ring import RingSize
@@ -38,6 +38,10 @@ BACKLOG = 2048
 SEND_BUFFER_BYTES = 256 * 1024
 # Left alone, the kernel keeps up to 4 MiB for each client that does not read.
 
+MAX_CONNECTIONS = 4096
+OWN_FILES = 256
+# What the rest of the node has open at once: files of the store, downloads, the registry, processes of slots.
+
 GRACE_S = 0.4
 # Time for answers that are under way. A client that does not read would hold the end up for ever.
 
@@ -47,7 +51,7 @@ _log = logging.getLogger(__name__)
 class StateApi:
     """The read models of one node over HTTP. `start`, `publish` and `stop` are called by one thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 — the composition root names them all
         self,
         config: ApiConfig,
         registry: Registry,
@@ -55,14 +59,16 @@ class StateApi:
         clock: Clock,
         machine: Machine = Machine(),  # noqa: B008 — frozen
         ring: RingSize = RingSize(),  # noqa: B008 — frozen
+        limits: Limits | None = None,
     ) -> None:
-        """`progress` is asked in the thread of the API."""
+        """`progress` is asked in the thread of the API; None for `limits`: what this process can bear."""
         self._config = config
         self._registry = registry
         self._progress = progress
         self._clock = clock
         self._machine = machine
         self._ring = ring
+        self._limits = limits or Limits(max_connections(open_files()))
         self._running: _Running | None = None
 
     def start(self) -> tuple[str, int]:
@@ -77,7 +83,7 @@ class StateApi:
         except BaseException:
             listener.close()
             raise
-        self._running = _Running(self._config, publisher, self._registry, self._clock, listener)
+        self._running = _Running(self._config, publisher, self._registry, self._clock, listener, self._limits)
         self._running.start()
         host, port = listener.getsockname()[:2]
         return host, port
@@ -97,7 +103,13 @@ class _Running:
     """A started API; its own health."""
 
     def __init__(
-        self, config: ApiConfig, publisher: Publisher, registry: Registry, clock: Clock, listener: socket.socket
+        self,
+        config: ApiConfig,
+        publisher: Publisher,
+        registry: Registry,
+        clock: Clock,
+        listener: socket.socket,
+        limits: Limits,
     ) -> None:
         readers = Readers(config.max_readers)
         stream = publisher.stream
@@ -109,7 +121,7 @@ class _Running:
         self._crash = ""
         self._metrics = Metrics(__version__, registry, stream.head, lambda: readers.count, lambda: stream.resyncs)
         sources = Sources(publisher.documents, stream, self._metrics, readers, self)
-        self._server = _server(make_app(sources, config, __version__))
+        self._server = _server(make_app(sources, config, __version__), limits)
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._loop = self._runner.get_loop()
         self._end = asyncio.Event()
@@ -162,7 +174,7 @@ class _Running:
 
     def _drop_connections(self) -> None:
         for connection in tuple(self._server.server_state.connections):
-            if isinstance(connection, H11Protocol):
+            if isinstance(connection, Connection):
                 connection.transport.abort()
 
     def _publisher_ended(self, publishing: asyncio.Task[None]) -> None:
@@ -196,11 +208,16 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _server(app: object) -> uvicorn.Server:
+def max_connections(files: int | None) -> int:
+    """How many clients may be connected to a process that may have so many files open."""
+    return MAX_CONNECTIONS if files is None else max(1, min(MAX_CONNECTIONS, files - min(OWN_FILES, files // 2)))
+
+
+def _server(app: object, limits: Limits) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,  # type: ignore[arg-type]  # uvicorn spells out the scope's types, starlette does not
-            http=H11Protocol,
+            http=protocol(limits),
             loop="asyncio",
             ws="none",
             lifespan="off",
@@ -208,6 +225,6 @@ def _server(app: object) -> uvicorn.Server:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            log_level=logging.WARNING,
+            log_level=logging.ERROR,  # it warns of every request that is none: strangers could fill the log
         )
     )

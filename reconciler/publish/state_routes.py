@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as PathParameter
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from reconciler.core.quantity import parse_duration
 from reconciler.publish.documents import Document
@@ -20,6 +22,13 @@ from reconciler.publish.validators import is_current, tag_of
 
 MAX_WAIT_S = 300.0
 # Proxies close a silent request after one to five minutes.
+
+STILL_THERE_S = 5.0
+# How often it is asked whether the client of a long poll is: each that has left costs memory until then.
+
+SLICE_BYTES = 64 * 1024
+# What is handed to the transport at once. It keeps a copy of what the client has not read, and documents have
+# megabytes.
 
 ItemId = Annotated[str, PathParameter(description="the key of the item in `items`; may hold `:` and `/`")]
 ModelId = Annotated[str, PathParameter(description="the name of the model")]
@@ -41,9 +50,13 @@ def state_router(sources: Sources) -> APIRouter:
 
 
 def _add_document(router: APIRouter, sources: Sources, name: str, description: str) -> None:
-    async def document(wait: Wait = None, since: Since = None, if_none_match: IfNoneMatch = None) -> Response:
-        wait_s = _wait_s(wait, since, if_none_match)
-        return await _answer(sources, name, wait_s, since, if_none_match)
+    async def document(
+        request: Request, wait: Wait = None, since: Since = None, if_none_match: IfNoneMatch = None
+    ) -> Response:
+        def is_known(document: Document) -> bool:
+            return document.rev == since if since is not None else is_current(if_none_match, document.etag)
+
+        return await _answer(sources, name, _wait_s(wait, since, if_none_match), is_known, request.is_disconnected)
 
     router.add_api_route(
         f"/{name}",
@@ -90,19 +103,37 @@ def _add_metadata(router: APIRouter, sources: Sources) -> None:
         return _json(encode(found), if_none_match)
 
 
-async def _answer(sources: Sources, name: str, wait_s: float, since: int | None, if_none_match: str | None) -> Response:
+async def _answer(
+    sources: Sources,
+    name: str,
+    wait_s: float,
+    is_known: Callable[[Document], bool],
+    is_gone: Callable[[], Awaitable[bool]],
+) -> Response:
     """The document, as soon as it is not the one that the client has; 304 if that takes longer than `wait_s`."""
-
-    def is_known(document: Document) -> bool:
-        return document.rev == since if since is not None else is_current(if_none_match, document.etag)
-
     now_s = asyncio.get_running_loop().time
     until_s = now_s() + wait_s
     while is_known(document := sources.documents.get(name)):
         if sources.stream.is_closed or now_s() >= until_s:
             return _not_modified(document.etag)
-        await sources.stream.wait(until_s - now_s())  # every change of a document is an event
-    return Response(document.body(), headers={**dict(HEADERS), "ETag": document.etag}, media_type="application/json")
+        # Every change of a document is an event.
+        if not await sources.stream.wait(min(until_s - now_s(), STILL_THERE_S)) and await is_gone():
+            break
+    headers = {**dict(HEADERS), "ETag": document.etag}
+    return SlicedResponse(document.body(), headers=headers, media_type="application/json")
+
+
+class SlicedResponse(Response):
+    """Sent at the speed at which the client reads."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The whole body, one slice after the other."""
+        del scope, receive
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for start in range(0, len(self.body), SLICE_BYTES):
+            body = self.body[start : start + SLICE_BYTES]
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _json(body: bytes, if_none_match: str | None) -> Response:

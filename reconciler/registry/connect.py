@@ -54,6 +54,37 @@ class _Stamp:
         return self.wal_bytes == 0 and not self.journal
 
 
+class Anchor:
+    """Which file at `path` this program uses: a state directory may be taken away, unmounted or replaced meanwhile.
+
+    An absent registry is a fresh one only to a program that has not seen it yet: to another it would mean that
+    nothing here is owned, and a new file would give out ids of another epoch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: tuple[int, int] | None = None
+
+    def check(self) -> None:
+        """The file may be used: it is the one that was used before, if any was. Raises RegistryError."""
+        if self._known is not None and self._known != (found := self._identity()):
+            raise faults.replaced(self._path, is_gone=found is None)
+
+    def hold(self) -> None:
+        """The file, if there is one, has been of use: from now on no other will do. Raises RegistryError."""
+        if self._known is None:
+            self._known = self._identity()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            stat = self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise faults.unusable(self._path, str(error)) from error
+        return stat.st_dev, stat.st_ino
+
+
 def look(path: Path, query: Callable[[sqlite3.Connection], T], absent: T) -> T:
     """What `query` finds in one consistent state of the database; `absent` if there is none.
 

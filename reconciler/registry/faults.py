@@ -46,6 +46,13 @@ def unusable(path: Path, detail: str, hint: str | None = None) -> RegistryError:
     return RegistryError(f"the registry {path} cannot be used: {detail}", reason=UNUSABLE, hint=hint)
 
 
+def replaced(path: Path, *, is_gone: bool) -> RegistryError:
+    """What lies at `path` is not the file that this program has used until now."""
+    got = "nothing is there" if is_gone else "another file is there"
+    hint = "put it back, or mount its disk; if it is meant to begin anew, restart this program"
+    return unusable(path, f"it is not the one that was used until now: {got}", hint)
+
+
 def closed(path: Path) -> RegistryError:
     """The registry was used after `close()`."""
     return unusable(path, "it has been closed")

@@ -14,7 +14,7 @@ from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.ports import Clock, Commit, RegistrySnapshot
 from reconciler.registry import decode, faults, journal
-from reconciler.registry.connect import look
+from reconciler.registry.connect import Anchor, look
 from reconciler.registry.encode import encode_changes, encode_events
 from reconciler.registry.writer import Request, Reservation, Writer
 
@@ -26,7 +26,8 @@ class SqliteRegistry:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
-        self._writer = Writer(path, clock)
+        self._anchor = Anchor(path)
+        self._writer = Writer(path, clock, self._anchor)
         self._closed = False
 
     def snapshot(self) -> RegistrySnapshot:
@@ -77,4 +78,7 @@ class SqliteRegistry:
     def _look(self, query: Callable[[Connection], T], absent: T) -> T:
         if self._closed:
             raise faults.closed(self._path)
-        return look(self._path, query, absent)
+        self._anchor.check()
+        found = look(self._path, query, absent)
+        self._anchor.hold()
+        return found

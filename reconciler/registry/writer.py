@@ -18,7 +18,7 @@ from reconciler.core.event import EventId
 from reconciler.durable import effect
 from reconciler.ports import Clock, Commit
 from reconciler.registry import faults, journal
-from reconciler.registry.connect import open_writing
+from reconciler.registry.connect import Anchor, open_writing
 from reconciler.registry.encode import Batch, EncodedEvent
 
 GROUP_LIMIT = 256
@@ -81,8 +81,9 @@ Outcome = Commit | EventId | ReconcilerError
 class Writer:
     """Commits requests, from any thread, in the order they came."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, anchor: Anchor) -> None:
         self._path = path
+        self._anchor = anchor
         self._clock = clock
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._lock = Lock()
@@ -174,8 +175,10 @@ class Writer:
                 _answer(request, outcome)
 
     def _transact(self, group: list[Work]) -> list[Outcome]:
+        self._anchor.check()
         if self._connection is None:
             self._connection = open_writing(self._path)
+            self._anchor.hold()
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         meta = self._begin(connection, sum(_ids_wanted(work) for work in group))

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.durable import process_exists
+
 MARK = "RECONCILER_LAUNCH_ID"
 """The environment variable that holds the launch id in every process of a launch."""
 
@@ -38,9 +40,10 @@ class Identity:
 
 
 def boot_id() -> str:
-    """What differs after every boot; empty where the system does not tell."""
+    """What differs after every boot, of the machine or of the container; empty where the system does not tell."""
     try:
-        return (_PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot} {os.readlink(_PROC / 'self/ns/pid')}"  # noqa: PTH115 — it leads nowhere
     except OSError:
         return ""
 
@@ -48,7 +51,7 @@ def boot_id() -> str:
 def identity_of(pid: int) -> Identity | None:
     """The process that has the pid now; None if none runs under it (a zombie has ended)."""
     if sys.platform != "linux":
-        return Identity(pid, 0, "") if _exists(pid) else None
+        return Identity(pid, 0, "") if process_exists(pid) else None
     stat = _stat(pid)
     if stat is None or stat[_STATE] in ("Z", "X"):
         return None
@@ -107,8 +110,13 @@ class EndWatch:
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
-        self._pidfd = _open(identity)
         self._nudged, self._nudge = os.pipe()
+        self._pidfd: int | None = None
+        try:
+            self._pidfd = _open(identity)
+        except BaseException:
+            self.close()
+            raise
 
     def wait(self, timeout_s: float) -> bool:
         """Whether the process has ended; returns early for that, or for a nudge."""
@@ -209,14 +217,4 @@ def _signal_group(leader: int, number: int) -> bool:
         os.killpg(leader, number)
     except OSError:
         return False
-    return True
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
     return True

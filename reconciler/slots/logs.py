@@ -45,9 +45,9 @@ def rotate(path: Path, max_bytes: int = MAX_BYTES) -> None:
     with suppress(OSError):  # a log is never a reason to stop
         if path.stat().st_size <= max_bytes:
             return
-        older = path.with_suffix(_OLDER)
-        shutil.copyfile(path, older)
-        older.chmod(0o600)
+        older = os.open(path.with_suffix(_OLDER), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with path.open("rb") as source, os.fdopen(older, "wb") as target:
+            shutil.copyfileobj(source, target)
         os.truncate(path, 0)
 
 

@@ -11,7 +11,7 @@ from reconciler.core.process import ProcessObserved, ProcessState, RouteObserved
 from reconciler.core.slot import Launch, SlotTarget
 from reconciler.net.exchange import Exchange
 from reconciler.ports import Clock
-from reconciler.slots import health, logs, lora, memory
+from reconciler.slots import connections, health, logs, lora, memory
 from reconciler.slots.expand import (
     GenerationPath,
     ResolveSecret,
@@ -25,7 +25,7 @@ from reconciler.slots.launch import LaunchFiles, LaunchRecord
 from reconciler.slots.proxy import HOLD_S, Proxies, Upstream
 from reconciler.slots.spawn import free_port
 from reconciler.slots.supervisor import Seen, Supervisor
-from reconciler.slots.watcher import GRACE_S, Care
+from reconciler.slots.watcher import DRAIN_S, GRACE_S, Care
 
 MAX_ANSWER = 300
 # An answer is one line of a condition; the log says the rest.
@@ -53,6 +53,8 @@ class Patience:
 
     grace_s: float = GRACE_S
     """Between asking a process to end and making it."""
+    drain_s: float = DRAIN_S
+    """How long a process that is to end may finish its answers before."""
     hold_s: float = HOLD_S
     """How long a connection to a stable address waits for a process."""
 
@@ -78,7 +80,13 @@ class ProcessRuntimes:
         self._provision = provision
         self._exchange = exchange
         self._clock = clock
-        care = Care(health.HealthCheck(exchange), health.pause_s, patience.grace_s)
+        care = Care(
+            health.HealthCheck(exchange),
+            health.pause_s,
+            lambda record: connections.are_open(record.port),
+            patience.grace_s,
+            patience.drain_s,
+        )
         self._launches = Supervisor(LaunchFiles(slots / ".launches"), care, clock, wake)
         self._proxies = Proxies(state_dir, clock, wake, patience.hold_s)
 

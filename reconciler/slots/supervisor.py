@@ -39,7 +39,7 @@ class Supervisor:
 
     def seen(self) -> tuple[Seen, ...]:
         """All launches there are, oldest first."""
-        self._watched = {key: watch for key, watch in self._watched.items() if watch.seen()[0] is not None}
+        self._watched = {key: watch for key, watch in self._watched.items() if watch.seen()[0] and not watch.has_failed}
         return tuple(seen for record in self._files.load() if (seen := self._see(record)) is not None)
 
     def find(self, slot: str, launch_id: str) -> Seen | None:
@@ -107,10 +107,17 @@ class Supervisor:
                 return None
             if now.identity is not None:
                 return Seen(now, answer)
+        if watch is None and self._wake is not None:
+            record = self._found(record)
         found = look(record)
         if watch is None and self._wake is not None and (found is None or record.state is not ProcessState.EXITED):
             self._watch(record)  # which also removes what is left of one that is gone
         return None if found is None else Seen(found, "")
+
+    def _found(self, record: LaunchRecord) -> LaunchRecord:
+        """The record of a launch that nobody watched: how long it has not answered is counted from now."""
+        was_asked = record.state in (ProcessState.STARTING, ProcessState.UNHEALTHY)
+        return replace(record, since=self._clock.now()) if was_asked else record
 
     def _watch(self, record: LaunchRecord) -> Watch:
         watch = Watch(record, self._files, self._care, self._clock, self._wake or _nobody)

@@ -32,6 +32,9 @@ GRACE_S = 10.0
 # What container runtimes give: enough to finish a sentence, and a slot that hangs is not waited for much longer.
 MISSES = 2
 # One late answer of a machine that computes with all its cores means nothing.
+DRAIN_S = 30.0
+# A long answer of a large model. Longer would hold the memory that its successor may wait for.
+DRAIN_LOOK_S = 0.25
 AGAIN_S = 1.0
 # A process that waits for a driver or a disk can't even be killed; it is tried again until it has gone.
 SEARCHES = 3
@@ -51,8 +54,12 @@ class Care:
     examine: Examine
     pause_s: Callable[[ProcessState], float]
     """Between two examinations."""
+    is_busy: Callable[[LaunchRecord], bool] = lambda _: False
+    """Whether somebody still waits for an answer of one that is to end."""
     grace_s: float = GRACE_S
     """Between asking for an end and making it."""
+    drain_s: float = DRAIN_S
+    """How long one that is healthy and busy is not yet asked."""
 
 
 def look(record: LaunchRecord) -> LaunchRecord | None:
@@ -90,7 +97,10 @@ class Watch:
         self._end: EndWatch | None = None
         self._is_closed = False
         self._next_at = clock.monotonic()
-        self._kill_at = clock.monotonic() + care.grace_s
+        self._ask_by = clock.monotonic()
+        """Until when one that is to end may finish its answers."""
+        self._kill_at: float | None = None
+        """None: it was not asked to end yet, or nobody knows."""
         name = f"launch-{record.slot}-{record.launch_id}"
         self._thread = threading.Thread(target=self._run, args=(record,), name=name, daemon=True)
 
@@ -103,8 +113,16 @@ class Watch:
         with self._lock:
             return self._record, self._answer
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether its thread has ended although the launch has not: no descriptors were left, or there is a bug."""
+        with self._lock:
+            record = self._record
+            is_over = self._is_closed or record is None or record.state is ProcessState.EXITED
+            return not is_over and not self._thread.is_alive()
+
     def stop(self) -> None:
-        """It is asked to end and will be made to; one that has ended is gone. May be called twice."""
+        """It finishes its answers, is asked to end and will be made to; one that has ended is gone. May run twice."""
         with self._lock:
             record = self._record
             if record is None or self._is_closed or record.state is ProcessState.STOPPING:
@@ -113,10 +131,12 @@ class Watch:
             if state is None:
                 self._forget(record)
                 return
-            self._record = replace(record, state=state, since=self._clock.now())
-            self._files.save(self._record)  # first: whoever comes after a crash must know that its end was wanted
-            self._kill_at = self._clock.monotonic() + self._care.grace_s
-            signal_launch(record.launch_id, record.identity, signal.SIGTERM)
+            asked = replace(record, state=state, since=self._clock.now())
+            self._files.save(asked)  # first: whoever comes after a crash must know that its end was wanted
+            self._record = asked
+            may_finish = record.state is ProcessState.HEALTHY
+            self._ask_by = self._clock.monotonic() + (self._care.drain_s if may_finish else 0.0)
+            self._press(asked)
             self._nudge()
 
     def rescaled(self, scales: tuple[float, ...]) -> None:
@@ -127,8 +147,11 @@ class Watch:
                 self._files.save(self._record)
 
     def close(self) -> None:
-        """It is not watched any more, its record not written, and the process left alone."""
+        """It is not watched any more and its record not written. One that is to end is asked now, all others run on."""
         with self._lock:
+            self._ask_by = self._clock.monotonic()
+            if self._record is not None and self._record.state is ProcessState.STOPPING and self._kill_at is None:
+                self._press(self._record)
             self._is_closed = True
             self._nudge()
 
@@ -192,16 +215,15 @@ class Watch:
 
     def _step(self) -> None:
         """What is due is done: the end it was asked for is made, or it is examined."""
-        record, _ = self.seen()
-        now = self._clock.monotonic()
-        if record is None:
-            return
-        if record.state is not ProcessState.STOPPING:
-            if now >= self._next_at:
-                self._examine(record)
-        elif now >= self._kill_at:
-            self._kill_at = now + AGAIN_S
-            signal_launch(record.launch_id, record.identity, signal.SIGKILL)
+        with self._lock:
+            record = self._record
+            if record is None or self._is_closed:
+                return
+            if record.state is ProcessState.STOPPING:
+                self._press(record)
+                return
+        if self._clock.monotonic() >= self._next_at:
+            self._examine(record)
 
     def _examine(self, record: LaunchRecord) -> None:
         wrong = self._care.examine(record)
@@ -230,6 +252,17 @@ class Watch:
             self._keep(replace(record, state=state, since=self._clock.now()))
             self._wake()
 
+    def _press(self, record: LaunchRecord) -> None:
+        """One that is to end is asked once it has finished its answers, and made to if it does not."""
+        now = self._clock.monotonic()
+        if self._kill_at is None:
+            if now >= self._ask_by or not self._care.is_busy(record):
+                self._kill_at = now + self._care.grace_s
+                signal_launch(record.launch_id, record.identity, signal.SIGTERM)
+        elif now >= self._kill_at:
+            self._kill_at = now + AGAIN_S
+            signal_launch(record.launch_id, record.identity, signal.SIGKILL)
+
     def _keep(self, record: LaunchRecord) -> None:
         self._record = record
         try:
@@ -250,9 +283,13 @@ class Watch:
             self._end.nudge()
 
     def _pause_s(self) -> float:
-        record, _ = self.seen()
-        is_stopping = record is not None and record.state is ProcessState.STOPPING
-        return max(0.0, (self._kill_at if is_stopping else self._next_at) - self._clock.monotonic())
+        with self._lock:
+            due = self._next_at
+            if self._record is not None and self._record.state is ProcessState.STOPPING:
+                if self._kill_at is None:
+                    return DRAIN_LOOK_S
+                due = self._kill_at
+        return max(0.0, due - self._clock.monotonic())
 
 
 def _ending(status: int | None) -> str:

@@ -60,6 +60,8 @@ class Docket:
         self.running: dict[Digest, Record] = {}
         self.ended: set[Digest] = set()
         """Jobs that run no more, of which the loop has not heard yet."""
+        self._brought: set[Digest] = set()
+        """Digests that jobs of this process have completed: a plan made before that may still want them."""
         self.refused: list[Exception] = []
         """Why newcomers could not be recorded; they are forgotten."""
         self.stopping = False
@@ -161,7 +163,9 @@ class Docket:
             self.ended.add(record.digest)
             return True
 
-        self._clerk.tell(dropped, told_complete(record.spec, job, record.seen.size_bytes or 0), settled)
+        is_news = row is not None or record.digest not in self._brought
+        events = told_complete(record.spec, job, record.seen.size_bytes or 0) if is_news else ()
+        self._clerk.tell(dropped, events, settled)
 
     def _still_rests(self, row: Job, spec: JobSpec) -> bool:
         """Whether a row found at start keeps resting; our own back-off ends with the process that began it."""
@@ -251,6 +255,7 @@ class Docket:
         record.job = advance(record.job, *to_the_end(record.job), at=self._clock.now(), code=done.code)
         changes = (*done.changes, DropJob(record.digest))
         events = told_complete(record.spec, record.job, done.size_bytes)
+        self._brought.add(record.digest)
         self._decide(record, changes, events, self._gone(record))
 
     def _gone_wrong(self, record: Record, outcome: SetAside) -> None:

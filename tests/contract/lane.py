@@ -94,6 +94,14 @@ class LaneContract:
         assert harness.lane.progress() == ()
         assert harness.lane.crashes() == ()
 
+    def test_a_plan_made_before_the_job_ended_does_not_make_it_end_twice(self, harness: LaneHarness) -> None:
+        harness.serve(DATA)
+        self.ran(harness, fetch(DATA))
+        self.ran(harness, fetch(DATA))
+        told = [e.payload["status"] for e in harness.registry.events(None, (Topic.DOWNLOAD_PROGRESS,), 100)]
+        assert told.count("complete") == 1
+        assert not harness.lane.active()
+
     def test_every_job_tells_when_it_was_queued_and_how_it_ended(self, harness: LaneHarness) -> None:
         harness.serve(DATA)
         self.ran(harness, fetch(DATA))

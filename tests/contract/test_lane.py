@@ -22,7 +22,7 @@ from tests.fakes.blob_store import MemoryBlobStore
 from tests.fakes.clock import FakeClock
 from tests.fakes.fake_lane import FakeLane
 from tests.fakes.memory_registry import MemoryRegistry
-from tests.unit.transfer.lanes import until
+from tests.patience import until
 
 
 class ThreadHarness:

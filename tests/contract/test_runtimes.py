@@ -18,7 +18,8 @@ from reconciler.slots.process import Patience
 from tests.contract.runtimes import RuntimesContract, RuntimesHarness
 from tests.fakes.clock import FakeClock
 from tests.fakes.runtimes import FakeRuntimes
-from tests.fixtures.process_rig import ProcessRig, target, target_of, until, unused_port
+from tests.fixtures.process_rig import ProcessRig, target, target_of, unused_port
+from tests.patience import until
 
 
 class Listeners:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 import time
@@ -352,3 +353,28 @@ class TestABugInTheWriter:
                     registry.commit(ChangeSet((), (event(),)))
             assert registry.snapshot() == EMPTY
         assert [str(error) for error in died] == ["a bug"]
+
+
+@pytest.mark.parametrize("in_between", ["nothing", "another database"])
+def test_a_registry_that_was_taken_away_is_no_empty_one(tmp_path: Path, in_between: str) -> None:
+    path, away = tmp_path / "state" / "registry.db", tmp_path / "away"
+    with closing(SqliteRegistry(path, FakeClock())) as registry:
+        registry.commit(ChangeSet((SetFact("a", "1"),)))
+        path.parent.rename(away)
+        if in_between == "another database":
+            with closing(SqliteRegistry(path, FakeClock())) as other:
+                other.commit(ChangeSet((SetFact("a", "2"),)))
+        for use in (registry.snapshot, registry.version, lambda: registry.reserve(1), lambda: write(registry)):
+            with pytest.raises(RegistryError, match="is not the one"):
+                use()
+        assert path.exists() is (in_between == "another database"), "a new one would give out other ids"
+        if path.parent.exists():
+            shutil.rmtree(path.parent)
+        away.rename(path.parent)
+        assert registry.snapshot().facts == {"a": "1"}, "its disk was mounted again"
+        write(registry)
+        assert registry.snapshot().facts == {"a": "3"}
+
+
+def write(registry: SqliteRegistry) -> None:
+    registry.commit(ChangeSet((SetFact("a", "3"),)))

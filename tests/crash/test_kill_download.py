@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.world import violations
-from tests.e2e.machine import LOOPBACK, Machine, killed, sha256, until, weights
+from tests.e2e.machine import LOOPBACK, Machine, killed, sha256, until_in, weights
 from tests.fakes.origin import Fault, OriginSimulator, Pattern
 from tests.require import STRICT
 
@@ -29,7 +29,7 @@ def test_a_download_killed_ten_times_ends_with_the_right_bytes_fetched_once(tmp_
         machine.declare(models={"big": weights(url, big, bytes=SIZE_BYTES)}, egress=LOOPBACK)
         for kill in range(1, KILLS + 1):
             process = machine.start(machine.manifests)
-            until(partial(machine.has_part, big, more_than=kill * step_bytes), process)
+            until_in(process, partial(machine.has_part, big, more_than=kill * step_bytes))
             assert killed(process).exit_code == -9
             assert machine.part(big).stat().st_size < SIZE_BYTES
             assert violations(machine.state, foreign={}) == []

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.process import ProcessState
-from tests.fixtures.process_rig import FIXTURES, ProcessRig, ask, target, until, unused_port
+from tests.fixtures.process_rig import FIXTURES, ProcessRig, ask, target, unused_port
+from tests.patience import until
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 

@@ -17,7 +17,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +25,11 @@ from typing import Any
 from reconciler.cli.main import main
 from reconciler.cli.terminal import Terminal
 from tests.fakes.origin import Content, Pattern
+from tests.patience import PATIENCE_S, until
 
 LOOPBACK = {"allow_http": True, "allow_private": True}
 AT_ONCE = {"ttl": "0s", "quarantine": "7d", "max_delete": {"share": "100%"}}
 """Pruning without waiting, and without a fuse for the share."""
-PATIENCE_S = 60.0
-# No test asserts on time; what has not happened by then will not happen.
 
 _OWN_VARIABLES = ("RECONCILER_", "XDG_", "HF_", "COV_", "PYTHONDONTWRITEBYTECODE")
 # The last one makes every process compile the whole program again, which doubles what a command costs.
@@ -56,15 +54,16 @@ def weights(source: str | Iterable[str], content: Content, **fields: object) -> 
     return {**where, "sha256": sha256(content), **fields}
 
 
-def until(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
-    """`condition` holds; fails when it does not come true, or when `process` ends before it does."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        if process is not None and process.poll() is not None:
+def until_in(process: subprocess.Popen[str], condition: Callable[[], object]) -> None:
+    """The condition holds; fails when it does not come true, or when `process` ends before it does."""
+
+    def holds() -> object:
+        if process.poll() is not None:
             out, err = process.communicate()
             raise AssertionError(f"the process ended early with {process.returncode}:\n{out}\n{err}")
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.005)
+        return condition()
+
+    until(holds)
 
 
 @dataclass(frozen=True)

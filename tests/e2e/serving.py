@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.e2e.machine import PATIENCE_S, Machine, until
+from tests.e2e.machine import Machine
+from tests.patience import PATIENCE_S, until
 
 
 class Serving:
@@ -48,11 +49,12 @@ class Serving:
 
     def until(self, condition: Any) -> None:
         """The condition holds; fails if the process ends before."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
+
+        def holds() -> object:
             assert self.process.poll() is None, f"it ended early with {self.process.returncode}:\n{self.log}"
-            assert time.monotonic() < deadline, f"it did not come true:\n{self.log}"
-            time.sleep(0.02)
+            return condition()
+
+        until(holds, lambda: self.log)
 
     @property
     def log(self) -> str:
@@ -133,6 +135,3 @@ def ended(machine: Machine, *words: str | Path) -> subprocess.CompletedProcess[s
     """A `serve` that could not start."""
     ran = machine.run("serve", *words)
     return subprocess.CompletedProcess(words, ran.exit_code, ran.out, ran.err)
-
-
-__all__ = ["Serving", "ended", "serving", "until"]

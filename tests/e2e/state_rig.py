@@ -7,7 +7,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -19,12 +19,14 @@ from reconciler.core.job import JobKind, JobSpec
 from reconciler.core.plan import PlanPolicy
 from reconciler.core.status import Condition, ConditionType
 from reconciler.ports import Clock, Progress, Registry
+from reconciler.publish.connection import Limits
 from reconciler.publish.ring import RingSize
 from reconciler.publish.service import ApiConfig, StateApi
 from reconciler.publish.status import SourceStatus, Status
 from tests.builders import NOW, converged, desired, digest, model, observed, plan, slot
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import MemoryRegistry
+from tests.patience import until
 
 LOCAL = ApiConfig(port=0)
 
@@ -96,6 +98,7 @@ class Node:
     clock: Clock = field(default_factory=FakeClock)
     ring: RingSize = field(default_factory=RingSize)
     jobs: tuple[Progress, ...] = ()
+    limits: Limits | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -108,7 +111,9 @@ class Node:
 
     def start(self) -> None:
         """It listens, the second time on the port that it had the first time."""
-        self.api = StateApi(self.config, self.registry, lambda: self.jobs, self.clock, ring=self.ring)
+        self.api = StateApi(
+            self.config, self.registry, lambda: self.jobs, self.clock, ring=self.ring, limits=self.limits
+        )
         self.host, self.port = self.api.start()
         self.config = replace(self.config, port=self.port)
 
@@ -129,7 +134,7 @@ class Node:
         """The pass has ended and clients see it."""
         self.publish(status)
         wanted = set(status.desired.models)
-        wait_until(lambda: set(get(self.base, "/state/models").json()["items"]) >= wanted)
+        until(lambda: set(get(self.base, "/state/models").json()["items"]) >= wanted)
 
 
 # ---- clients -----------------------------------------------------------------------------------
@@ -239,14 +244,6 @@ class Follower:
         """The connection is gone."""
         self._response.close()
         self.socket.close()
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    """Returns as soon as it holds; fails when that takes too long."""
-    until_s = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < until_s, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machine import AT_ONCE, LOOPBACK, Machine, Ran, killed, sha256, until, weights
+from tests.e2e.machine import AT_ONCE, LOOPBACK, Machine, Ran, killed, sha256, until_in, weights
 from tests.fakes.origin import Fault, OriginSimulator, Pattern
 
 pytestmark = pytest.mark.e2e
@@ -29,7 +29,7 @@ def half_way(machine: Machine, origin: OriginSimulator, *options: str) -> subpro
     """A converge whose download hangs after half of its bytes."""
     declare(machine, origin.put("/m", BIG, script=[STALLED]))
     process = machine.start(machine.manifests, "-o", "json", *options)
-    until(lambda: machine.has_part(BIG, more_than=4 * MIB - 1), process)
+    until_in(process, lambda: machine.has_part(BIG, more_than=4 * MIB - 1))
     return process
 
 
@@ -68,7 +68,7 @@ def test_a_pin_can_be_set_while_another_process_writes(machine: Machine, origin:
     }
     machine.declare(models=models, egress=LOOPBACK)
     process = machine.start(machine.manifests)
-    until(lambda: machine.has_part(BIG, more_than=4 * MIB - 1) and machine.view("old").exists(), process)
+    until_in(process, lambda: machine.has_part(BIG, more_than=4 * MIB - 1) and machine.view("old").exists())
     assert machine.run("pin", "old").exit_code == 0
     killed(process)
     machine.declare(models={"m": models["m"]}, egress=LOOPBACK, pruning=AT_ONCE)

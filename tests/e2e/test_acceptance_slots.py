@@ -114,14 +114,14 @@ def test_a_slot_answers_and_its_adapter_is_scaled_switched_adopted_and_rolled_ba
         slots.declare(scale=0.0)
         node.until(lambda: slots.say() != full)
         node.until_ready("slots/chat", "slots/code")
-        assert _slot(node, "chat")["adapters"]["style"]["scale"] == 0.0
+        node.until(lambda: _slot(node, "chat")["adapters"]["style"]["scale"] == 0.0)
         assert _pids(node) == (chat, code)
         without = slots.say()
 
         slots.declare(model="other")
         node.until(lambda: slots.say() not in (full, without))
         node.until_ready("slots/chat", "slots/code")
-        assert _slot(node, "chat")["current"]["model"] == "other"
+        node.until(lambda: _slot(node, "chat")["current"]["model"] == "other")
         other = slots.say()
         moved = _pids(node)
         assert moved[0] != chat

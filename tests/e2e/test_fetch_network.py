@@ -22,9 +22,9 @@ from reconciler.core.digest import Digest, digest_of
 from reconciler.core.egress import EgressPolicy, host_port, parse_host_rule
 from reconciler.core.job import Code
 from reconciler.core.source import HuggingFaceFile
+from reconciler.environment import resolve_secret
 from reconciler.net.client import Session, trusted_tls
 from reconciler.origins.catalog import SourceOrigins
-from reconciler.settings import resolve_secret
 from reconciler.transfer.attempt import FetchError
 from reconciler.transfer.token import Canceled
 from tests.e2e.fetch_rig import LOOPBACK, Rig, close_all

@@ -185,6 +185,18 @@ def test_what_can_not_be_served_is_refused_at_once(
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_token_that_is_named_but_not_there_does_not_leave_the_api_open(machine: Machine, value: str | None) -> None:
+    machine.declare(models={})
+    machine.variables["RECONCILER_API_TOKEN"] = "env:MISSING_TOKEN"
+    if value is not None:
+        machine.variables["MISSING_TOKEN"] = value
+    ran = machine.run("serve", machine.manifests, "--listen", "127.0.0.1:0")
+    assert ran.exit_code == 1
+    assert "env:MISSING_TOKEN" in ran.err
+    assert "unset or empty" in ran.err
+
+
 def test_a_taken_address_is_refused(machine: Machine) -> None:
     machine.declare(models={})
     with serving(machine) as service:

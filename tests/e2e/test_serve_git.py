@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.machine import AT_ONCE, Machine, until
+from tests.e2e.machine import AT_ONCE, Machine
 from tests.e2e.serving import Serving, serving
 from tests.fakes.git_repository import GitRepository
 from tests.fakes.listener import Listener, send
+from tests.patience import until
 from tests.unit.docs.snippets import ROOT, blocks
 from tests.unit.loop.test_git_signatures import Signer
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from reconciler import durable
 from reconciler.core.desired import Runtime
-from reconciler.core.errors import StalledError
+from reconciler.core.errors import StalledError, TransientError
 from reconciler.core.process import ProcessObserved, ProcessState
-from reconciler.slots import identity
+from reconciler.slots import connections, identity
+from reconciler.slots.launch import decode, encode
 from reconciler.slots.process import Patience
-from tests.fixtures.process_rig import PATIENT_S, PYTHON, TINY, ProcessRig, ask, target, target_of, until
+from tests.fixtures.process_rig import PYTHON, TINY, ProcessRig, ask, target, target_of
+from tests.patience import PATIENCE_S, until
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +39,7 @@ def rig(tmp_path: Path) -> Iterator[ProcessRig]:
 def killed(program: subprocess.Popen[str]) -> None:
     """SIGKILL, as by the kernel when memory runs out."""
     program.kill()
-    program.communicate(timeout=PATIENT_S)
+    program.communicate(timeout=PATIENCE_S)
 
 
 def said_done(program: subprocess.Popen[str]) -> None:
@@ -61,7 +68,7 @@ def test_a_crash_is_noticed_at_once_and_wakes_the_loop(rig: ProcessRig) -> None:
     assert seen.pid is not None
     os.kill(seen.pid, signal.SIGSEGV)
 
-    assert rig.wake.wait(PATIENT_S)
+    assert rig.wake.wait(PATIENCE_S)
 
     found = rig.until_state(seen.launch_id, ProcessState.EXITED)
     assert "it was killed by SIGSEGV" in found.message
@@ -218,7 +225,7 @@ def test_processes_outlive_a_killed_program_and_are_adopted_with_their_pids(rig:
 
 def test_a_process_whose_pid_was_never_written_down_is_found_by_its_launch_id(rig: ProcessRig) -> None:
     program = rig.controlled_by_another("kill_at('after spawn'); rig.runtimes.start('chat', target())")
-    program.communicate(timeout=PATIENT_S)
+    program.communicate(timeout=PATIENCE_S)
     assert program.returncode == -signal.SIGKILL
     until(rig.pids)
     (pid,) = rig.pids()
@@ -234,7 +241,7 @@ def test_a_process_whose_pid_was_never_written_down_is_found_by_its_launch_id(ri
 
 def test_an_intent_that_was_never_carried_out_is_dropped(rig: ProcessRig) -> None:
     program = rig.controlled_by_another("kill_at('before spawn'); rig.runtimes.start('chat', target())")
-    program.communicate(timeout=PATIENT_S)
+    program.communicate(timeout=PATIENCE_S)
     records = rig.state / "slots" / ".launches"
     assert len(list(records.rglob("*.json"))) == 1
 
@@ -334,3 +341,119 @@ def test_a_launch_record_that_can_not_be_read_is_named(rig: ProcessRig) -> None:
 
 def _same(one: ProcessObserved, other: ProcessObserved) -> bool:
     return replace(one, message="") == replace(other, message="")
+
+
+# ---- the end of a launch that is busy ------------------------------------------------------------
+
+
+def asked_slowly(seen: ProcessObserved) -> socket.socket:
+    """A connection whose answer has begun and takes most of a second more."""
+    client = socket.create_connection(("127.0.0.1", seen.port))
+    client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.recv(1)
+    return client
+
+
+def test_a_process_that_is_to_end_finishes_its_answers(rig: ProcessRig) -> None:
+    seen = rig.up()
+    with asked_slowly(seen) as client, client.makefile("rb") as lines:
+        rig.runtimes.stop("chat", seen.launch_id)
+        assert [each.state for each in rig.launches()] == [ProcessState.STOPPING]
+        assert b"data: 4" in lines.read()
+
+    rig.until_state(seen.launch_id, None)
+    assert rig.pids() == {}
+
+
+def test_a_process_that_is_to_end_does_not_answer_for_ever(rig: ProcessRig) -> None:
+    rig.patience = Patience(grace_s=1.0, drain_s=0.5)
+    rig.reopen()
+    seen = rig.up()
+    with socket.create_connection(("127.0.0.1", seen.port)):
+        until(lambda: connections.are_open(seen.port))
+        rig.runtimes.stop("chat", seen.launch_id)
+        rig.until_state(seen.launch_id, None)
+
+
+def test_a_process_that_may_still_answer_is_asked_to_end_by_who_stops_looking(rig: ProcessRig) -> None:
+    seen = rig.up()
+    with socket.create_connection(("127.0.0.1", seen.port)):
+        until(lambda: connections.are_open(seen.port))
+        rig.runtimes.stop("chat", seen.launch_id)
+        rig.runtimes.close()
+        until(lambda: not rig.pids())
+
+
+def test_a_process_that_was_to_end_when_its_program_was_killed_is_asked_before_it_is_made_to(rig: ProcessRig) -> None:
+    rig.runtimes.close()
+    seen = rig.up_and_forgotten()
+    record = rig.state / "slots" / ".launches" / "chat" / f"{seen.launch_id}.json"
+    record.write_text(record.read_text().replace('"healthy"', '"stopping"'))
+    rig.patience = Patience(grace_s=600.0)
+
+    rig.reopen()
+
+    rig.until_state(seen.launch_id, None)
+
+
+# ---- found again -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["starting", "unhealthy"])
+def test_how_long_a_process_has_not_answered_is_counted_from_when_it_was_found_again(
+    rig: ProcessRig, state: str
+) -> None:
+    rig.runtimes.close()
+    seen = rig.up_and_forgotten()
+    record = rig.state / "slots" / ".launches" / "chat" / f"{seen.launch_id}.json"
+    found = decode(record.read_bytes())
+    hour_ago = found.since - timedelta(hours=1)
+    record.write_bytes(encode(replace(found, state=ProcessState(state), since=hour_ago, started_at=hour_ago)))
+
+    rig.reopen()
+
+    assert rig.launches()[0].since > hour_ago + timedelta(minutes=59)
+    rig.until_state(seen.launch_id, ProcessState.HEALTHY)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_launch_whose_watch_broke_down_is_watched_anew(rig: ProcessRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = rig.up()
+    rig.runtimes.close()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    broke = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: broke.set())
+    rig.runtimes = rig.open()
+    held = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        while True:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        pass
+    os.close(held.pop())  # one is enough to read a record, and not to watch a process
+    rig.launches()
+    assert broke.wait(PATIENCE_S)
+    for fd in held:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert rig.launches()[0].state is ProcessState.HEALTHY
+    os.kill(seen.pid or 0, signal.SIGKILL)
+    rig.until_state(seen.launch_id, ProcessState.EXITED)
+
+
+def test_an_end_that_can_not_be_written_down_is_not_begun(rig: ProcessRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = rig.up()
+    full = TransientError("no space left", reason="DiskInsufficient")
+
+    def refuse(path: object, data: bytes) -> None:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "write_atomic", refuse)
+        with pytest.raises(TransientError):
+            rig.runtimes.stop("chat", seen.launch_id)
+        assert [each.state for each in rig.launches()] == [ProcessState.HEALTHY]
+    rig.runtimes.stop("chat", seen.launch_id)
+    rig.until_state(seen.launch_id, None)

@@ -21,7 +21,8 @@ from reconciler.core.errors import StalledError
 from reconciler.core.process import RouteObserved
 from reconciler.slots.process import Patience
 from tests.fakes.listener import Listener, send
-from tests.fixtures.process_rig import PATIENT_S, ProcessRig, ask, until, unused_port
+from tests.fixtures.process_rig import ProcessRig, ask, unused_port
+from tests.patience import PATIENCE_S, until
 
 pytestmark = pytest.mark.e2e
 
@@ -76,7 +77,7 @@ def test_a_new_process_takes_over_the_address_without_a_refused_connection(rig: 
         rig.until_state(first.launch_id, None)
         stop.set()
         for each in asking:
-            each.result(PATIENT_S)
+            each.result(PATIENCE_S)
 
     assert set(answers) == {"one.gguf", "two.gguf"}
     assert answers == sorted(answers, key=["one.gguf", "two.gguf"].index)
@@ -132,13 +133,13 @@ def test_connections_wait_for_a_process_and_wake_the_loop(rig: ProcessRig, port:
         pass
     with ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(ask, port, "/whoami") for _ in range(3)]
-        assert rig.wake.wait(PATIENT_S)
+        assert rig.wake.wait(PATIENCE_S)
         assert route(rig).wanted_since is not None
 
         launch = rig.up()
         rig.runtimes.route("chat", port, launch.launch_id)
 
-        assert [each.result(PATIENT_S)[0] for each in asked] == [200, 200, 200]
+        assert [each.result(PATIENCE_S)[0] for each in asked] == [200, 200, 200]
     until(lambda: route(rig).wanted_since is None)
     until(lambda: route(rig).active_at is not None)
 
@@ -173,7 +174,7 @@ def test_connections_to_a_crashed_process_wait_for_the_next_one(rig: ProcessRig,
         asked = pool.submit(ask, port, "/whoami")
         until(lambda: route(rig).wanted_since is not None)
         rig.runtimes.route("chat", port, rig.up(model="two.gguf").launch_id)
-        assert model(asked.result(PATIENT_S)) == "two.gguf"
+        assert model(asked.result(PATIENCE_S)) == "two.gguf"
 
 
 def test_an_open_connection_counts_as_activity(rig: ProcessRig, port: int) -> None:
@@ -211,7 +212,7 @@ def test_a_killed_proxy_is_noticed_and_the_address_comes_back(rig: ProcessRig, p
         while rig.wake.wait(0.0):
             pass
         os.kill(pid, signal.SIGKILL)
-        assert rig.wake.wait(PATIENT_S)
+        assert rig.wake.wait(PATIENCE_S)
         until(lambda: not route(rig).is_up)
 
         rig.runtimes.route("chat", port, launch.launch_id)
@@ -227,7 +228,7 @@ def test_a_proxy_outlives_the_program_and_serves_on(rig: ProcessRig, port: int) 
     assert program.stdout.readline() == "done\n"
     pid = proxy_pid(rig)
     program.kill()
-    program.communicate(timeout=PATIENT_S)
+    program.communicate(timeout=PATIENCE_S)
     assert ask(port, "/whoami")[0] == 200
 
     rig.reopen()

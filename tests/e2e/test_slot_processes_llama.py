@@ -14,7 +14,8 @@ from reconciler.core.errors import TransientError
 from reconciler.core.process import ProcessState
 from reconciler.core.slot import AdapterTarget, Launch, SlotTarget
 from tests.fixtures.llama_server import install
-from tests.fixtures.process_rig import PATIENT_S, ProcessRig, ask, file_set, target_of, unused_port
+from tests.fixtures.process_rig import ProcessRig, ask, file_set, target_of, unused_port
+from tests.patience import PATIENCE_S
 from tests.require import require
 
 pytestmark = pytest.mark.e2e
@@ -159,7 +160,7 @@ def test_a_killed_program_leaves_the_server_with_its_pid_to_the_next_one(rig: Pr
     assert program.stdout.readline() == "done\n"
     (before,) = rig.launches()
     program.kill()
-    program.communicate(timeout=PATIENT_S)
+    program.communicate(timeout=PATIENCE_S)
 
     rig.reopen()
 

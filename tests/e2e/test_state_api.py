@@ -23,9 +23,10 @@ from reconciler.publish.read_models import READ_MODELS
 from reconciler.publish.service import ApiConfig, StateApi
 from reconciler.registry.sqlite import SqliteRegistry
 from tests.builders import observed
-from tests.e2e.state_rig import Answer, Follower, Node, documents, get, node, status_of, wait_until
+from tests.e2e.state_rig import Answer, Follower, Node, documents, get, node, status_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import MemoryRegistry
+from tests.patience import until
 
 pytestmark = pytest.mark.e2e
 
@@ -258,13 +259,13 @@ def test_a_loop_that_stands_still_is_neither_healthy_nor_ready() -> None:
         assert problem(get(stuck.base, "/healthz")) == (503, "LoopStalled")
         assert problem(get(stuck.base, "/readyz")) == (503, "LoopStalled")
         stuck.publish(status_of(("a",)))
-        wait_until(lambda: get(stuck.base, "/healthz").status == 200)
+        until(lambda: get(stuck.base, "/healthz").status == 200)
 
 
 def test_a_node_without_its_store_is_not_ready(running: Node) -> None:
     lost = replace(status_of(("a",)), observed=observed(store=StoreStatus.MISSING))
     running.publish(lost)
-    wait_until(lambda: get(running.base, "/readyz").status == 503)
+    until(lambda: get(running.base, "/readyz").status == 503)
     assert problem(get(running.base, "/readyz")) == (503, "StoreMissing")
 
 
@@ -276,7 +277,7 @@ def test_a_publisher_that_breaks_makes_the_node_unhealthy_and_says_so(caplog: py
     api = StateApi(ApiConfig(port=0), registry, break_down, FakeClock())
     host, port = api.start()
     base = f"http://{host}:{port}"
-    wait_until(lambda: get(base, "/healthz").status == 503)
+    until(lambda: get(base, "/healthz").status == 503)
     assert problem(get(base, "/healthz")) == (503, "PublisherStopped")
     assert get(base, "/state/models").status == 200
     assert api.stop(5.0)
@@ -287,8 +288,8 @@ def test_metrics_are_text_for_prometheus(running: Node) -> None:
     answer = get(running.base, "/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     with Follower(running.base):
-        wait_until(lambda: b"\nreconciler_event_subscribers 1.0\n" in get(running.base, "/metrics").body)
-    wait_until(lambda: b"\nreconciler_event_subscribers 0.0\n" in get(running.base, "/metrics").body)
+        until(lambda: b"\nreconciler_event_subscribers 1.0\n" in get(running.base, "/metrics").body)
+    until(lambda: b"\nreconciler_event_subscribers 0.0\n" in get(running.base, "/metrics").body)
     assert b'reconciler_reconcile_total{result="pending"} 1.0' in answer.body
 
 

@@ -9,7 +9,8 @@ import pytest
 from reconciler.core.change import ChangeSet
 from reconciler.core.event import EventDraft, EventId, Topic
 from reconciler.publish.config import ApiConfig
-from tests.e2e.state_rig import Follower, Node, get, node, running, status_of, wait_until
+from tests.e2e.state_rig import Follower, Node, get, node, running, status_of
+from tests.patience import until
 
 pytestmark = pytest.mark.e2e
 
@@ -97,7 +98,7 @@ def test_an_id_of_another_database_is_answered_with_resync(alive: Node) -> None:
 def test_replay_begins_with_the_newest_events(alive: Node) -> None:
     for name in ("first", "second", "third"):
         tell(alive, name)
-    wait_until(lambda: replayed(alive) == ["second", "third"])
+    until(lambda: replayed(alive) == ["second", "third"])
 
 
 def replayed(alive: Node) -> list[str]:
@@ -161,6 +162,6 @@ def test_one_reader_too_many_is_asked_to_come_back_later() -> None:
             answer = get(small.base, "/events")
             assert (answer.status, answer.json()["reason"]) == (503, "TooManyReaders")
             assert answer.headers["retry-after"] == "30"
-        wait_until(lambda: b"reconciler_event_subscribers 0.0\n" in get(small.base, "/metrics").body)
+        until(lambda: b"reconciler_event_subscribers 0.0\n" in get(small.base, "/metrics").body)
         with Follower(small.base) as second:
             second.until("service.connected")

@@ -9,7 +9,7 @@ START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 
 
 class FakeClock:
-    """`ports.Clock` for tests; wall and monotonic time advance together."""
+    """`ports.Clock` for tests; wall and monotonic time advance together unless it is set back."""
 
     def __init__(self, now: datetime = START) -> None:
         self._now = now
@@ -22,6 +22,10 @@ class FakeClock:
     def monotonic(self) -> float:
         """Seconds since 1000 s before the clock was made."""
         return self._monotonic_s
+
+    def set_back(self, seconds: float) -> None:
+        """Somebody has corrected the wall clock, which was fast."""
+        self._now -= timedelta(seconds=seconds)
 
     def advance(self, seconds: float) -> None:
         """Time passes."""

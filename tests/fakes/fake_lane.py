@@ -54,6 +54,7 @@ class FakeLane:
         self._clock = clock
         self._wake = wake
         self._jobs: dict[Digest, tuple[JobSpec, Job]] = {}
+        self._brought: set[Digest] = set()
         self._found: dict[Digest, Job] = {}
         self._stopped = False
 
@@ -72,6 +73,8 @@ class FakeLane:
         for spec in jobs:
             if spec.held is not None:
                 self._rest(spec, spec.held)
+            elif self._has_brought(spec):
+                self._wake()
             elif self._is_due(spec):
                 self._start(spec)
 
@@ -108,6 +111,12 @@ class FakeLane:
         return True
 
     # -- one job
+
+    def _has_brought(self, spec: JobSpec) -> bool:
+        """Whether the plan that wants it was made before this process completed it."""
+        row = self._registry.snapshot().blobs.get(spec.digest)
+        is_verified = row is not None and row.verified_at is not None and spec.digest in self._store.scan().blobs
+        return spec.kind is JobKind.FETCH and is_verified and spec.digest in self._brought
 
     def _is_due(self, spec: JobSpec) -> bool:
         row = self._found.pop(spec.digest, None)
@@ -153,6 +162,7 @@ class FakeLane:
         verified = any(isinstance(change, VerifyBlob) for change in changes)
         status, code = (Status.COMPLETE, None) if verified else (Status.ERROR, Code.SHA256_MISMATCH)
         del self._jobs[spec.digest]
+        self._brought.add(spec.digest)
         self._commit((*changes, DropJob(spec.digest)), spec, status, code)
 
     def _fetch(self, spec: JobSpec) -> tuple[Change, ...]:

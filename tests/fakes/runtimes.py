@@ -37,10 +37,14 @@ class FakeRuntimes:
         """Whether a launch that was asked to end takes its time: until `settle`."""
         self.deaf = False
         """Whether launches refuse new scales."""
+        self.unreadable = ""
+        """What is wrong with the record of a launch."""
 
     # ---- the port --------------------------------------------------------------------------------
 
     def observe(self) -> Mapping[str, tuple[tuple[ProcessObserved, ...], RouteObserved | None]]:
+        if self.unreadable:
+            raise StalledError(self.unreadable, reason="LaunchUnreadable")
         return {
             name: (tuple(slot.launches.values()), slot.route)
             for name, slot in self._slots.items()

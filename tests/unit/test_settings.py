@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.errors import StalledError
-from reconciler.settings import InvalidSettingError, Output, Settings, load_settings, requested_output, resolve_secret
+from reconciler.environment import InvalidSettingError, resolve_secret
+from reconciler.settings import Output, Settings, load_settings, requested_output
 
 
 @pytest.fixture(autouse=True)

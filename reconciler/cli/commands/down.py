@@ -10,8 +10,8 @@ from reconciler.core.report import Diagnostic, Exit
 from reconciler.loop.down import TakenDown
 from reconciler.plan.document import error_documents
 
-WAIT_S = 30.0
-# A process is killed long before that; what is left then needs a person.
+WAIT_S = 60.0
+# Half of it to finish answers, and then a process is killed after ten seconds; what is left then needs a person.
 
 
 def down(
@@ -27,7 +27,7 @@ def down(
     Parameters
     ----------
     timeout
-        Wait no longer than this for them to end. [default: 30s]
+        Wait no longer than this for them to end. [default: 60s]
     """
     settings = context.settings(
         state_dir=places.state_dir, store_dir=places.store_dir, timeout_s=timeout, output=output

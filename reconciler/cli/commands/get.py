@@ -6,7 +6,7 @@ from typing import Literal
 
 from reconciler.cli.context import Context, UsageError
 from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
-from reconciler.cli.render import inventory
+from reconciler.cli.render import inventory, slot_list
 from reconciler.cli.render.inventory import Listing
 from reconciler.cli.render.table import prose_table, table
 from reconciler.cli.reporting import reporter
@@ -48,7 +48,8 @@ def get(
 def _listing(what: What, limit: int, context: Context, settings: Settings) -> Listing:
     assembly = context.assembly()
     if what == "slots":
-        return inventory.slots(assembly.observe_now(settings))
+        ready = inventory.ready_conditions(assembly.read_registry(settings))
+        return slot_list.slots(assembly.observe_now(settings), ready)
     if what == "history":
         return inventory.history(assembly.read_history(settings, limit))
     snapshot = assembly.read_registry(settings)

@@ -18,7 +18,8 @@ from reconciler.cli.options import NOWHERE, Given, Places
 from reconciler.cli.paths import check_paths
 from reconciler.cli.systemd import ServiceManager, watchdog_s
 from reconciler.cli.terminal import Terminal
-from reconciler.settings import EnvironmentFile, Settings, process_environment
+from reconciler.environment import EnvironmentFile, process_environment
+from reconciler.settings import Settings
 
 _log = logging.getLogger(__name__)
 

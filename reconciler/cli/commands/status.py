@@ -6,9 +6,9 @@ from collections import Counter
 
 from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
 from reconciler.cli.render.diagnostics import error_lines
-from reconciler.cli.render.inventory import blob_status, directive_document, job_document, ready_conditions, time_of
+from reconciler.cli.render.inventory import blob_status, directive_document, job_document, ready_conditions
 from reconciler.cli.render.table import prose_table
-from reconciler.cli.render.text import count, printable, wrap
+from reconciler.cli.render.text import count, printable, time_of, wrap
 from reconciler.cli.reporting import reporter
 from reconciler.core.observed import StoreStatus
 from reconciler.core.quantity import format_size
@@ -18,6 +18,7 @@ from reconciler.plan.document import JsonObject, condition_document, error_docum
 from reconciler.plan.holds import node_hold, told
 from reconciler.ports import RegistrySnapshot
 from reconciler.settings import Settings
+from reconciler.writer_lock import writer_of
 
 _AS_IT_WAS = "what is listed is how things stood before; mount the disk or pass the right --store-dir"
 
@@ -53,6 +54,10 @@ def _shown(snapshot: RegistrySnapshot) -> list[Condition]:
 
 def _lines(settings: Settings, snapshot: RegistrySnapshot, width: int | None) -> list[str]:
     lines = [f"State: {settings.state_dir}", f"Store: {settings.store_dir}", f"Blobs: {_blobs(snapshot)}"]
+    writer = writer_of(settings.state_dir)
+    if writer is not None:
+        where = f" at {writer.url}" if writer.url else ""
+        lines += wrap(printable(f"Runs:  {writer.command}{where} (process {writer.pid})"), width, "")
     suspended = node_hold(snapshot.directives)
     if suspended is not None:
         first, *more = wrap(printable(f"{told(suspended)}; `reconcile resume` ends it"), width, " " * 7)
@@ -95,6 +100,7 @@ def _document(settings: Settings, snapshot: RegistrySnapshot) -> JsonObject:
     return {
         "state_dir": str(settings.state_dir),
         "store_dir": str(settings.store_dir),
+        "writer": _writer_document(settings),
         "generation": snapshot.generation,
         "revision": snapshot.facts.get("revision"),
         "suspended": None if suspended is None else directive_document(suspended),
@@ -106,3 +112,9 @@ def _document(settings: Settings, snapshot: RegistrySnapshot) -> JsonObject:
         "jobs": [job_document(snapshot.jobs[digest]) for digest in sorted(snapshot.jobs)],
         "conditions": [condition_document(condition) for condition in snapshot.conditions],
     }
+
+
+def _writer_document(settings: Settings) -> JsonObject | None:
+    """The process that works on this state directory now; None: none does."""
+    writer = writer_of(settings.state_dir)
+    return None if writer is None else {"pid": writer.pid, "command": writer.command, "url": writer.url}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from reconciler.cli.render.text import printable
-from reconciler.cli.render.tree import NOTHING, explanation, plan_line, subject, verb, why_blocked
+from reconciler.cli.render.tree import NOTHING, NOTHING_BUT, explanation, plan_line, subject, unready, verb, why_blocked
 from reconciler.core.action import Action
 from reconciler.core.plan import Plan
 from reconciler.core.quantity import format_size
@@ -44,12 +44,17 @@ def summary(report: RunReport, confirm_command: str) -> list[str]:
     if report.plan is None:
         return []
     if report.plan.is_empty:
-        return [f"### {NOTHING}"]
+        return _nothing(report.plan)
     lines = [f"### {plan_line(report.plan)}", "", *_fuse(report.plan, confirm_command), *_table_head(report)]
     results = {result.id: result for result in report.results}
     room = MAX_SUMMARY_CHARS - sum(len(line) + 1 for line in lines)
     rows = [_row(report.plan, action, results.get(action.id)) for action in report.plan.actions]
     return lines + _fitting(rows, room)
+
+
+def _nothing(plan: Plan) -> list[str]:
+    slots = [f"- {_cell(f'slots/{s.slot} ({s.reason}): {s.message}')}" for s in unready(plan)]
+    return [f"### {NOTHING_BUT}", "", *slots] if slots else [f"### {NOTHING}"]
 
 
 def _fuse(plan: Plan, confirm_command: str) -> list[str]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
+from reconciler.cli.render.text import time_of
 from reconciler.core.desired import Kind
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive
 from reconciler.core.entry import Entry
 from reconciler.core.history import HistoryRow
 from reconciler.core.job import Job
-from reconciler.core.observed import BlobRow, ObservedState, SlotObserved
+from reconciler.core.observed import BlobRow
 from reconciler.core.quantity import format_size
-from reconciler.core.slot import SlotTarget
 from reconciler.core.status import Condition, ConditionType
 from reconciler.plan.document import JsonObject, condition_document, instant
 from reconciler.ports import RegistrySnapshot
@@ -40,24 +39,6 @@ def weights(snapshot: RegistrySnapshot, kind: Kind) -> Listing:
     documents = tuple(_weights_document(ref, snapshot, ready.get(ref)) for ref in sorted(refs))
     rows = tuple(_weights_row(ref, snapshot, ready.get(ref)) for ref in sorted(refs))
     return Listing(("NAME", "READY", "SIZE", "FILES", "PROVIDER", "LABELS"), rows, documents)
-
-
-def slots(observed: ObservedState) -> Listing:
-    """The slots, what they serve, what they would roll back to, and which is the node's default."""
-    found = [observed.slots[name] for name in sorted(observed.slots)]
-    default = observed.node.default_slot
-    rows = tuple(
-        (
-            s.record.name,
-            _model(s.record.current),
-            _linked(s),
-            _model(s.record.last_good),
-            "yes" if s.record.name == default else "-",
-        )
-        for s in found
-    )
-    documents = tuple(_slot_document(s) | {"default": s.record.name == default} for s in found)
-    return Listing(("NAME", "MODEL", "LINK", "LAST GOOD", "DEFAULT"), rows, documents)
 
 
 def jobs(snapshot: RegistrySnapshot) -> Listing:
@@ -197,21 +178,6 @@ def _entry_document(entry: Entry, snapshot: RegistrySnapshot) -> JsonObject:
     }
 
 
-def _slot_document(slot: SlotObserved) -> JsonObject:
-    record = slot.record
-    return {
-        "name": record.name,
-        "current": _target_document(record.current),
-        "candidate": _target_document(record.candidate),
-        "last_good": _target_document(record.last_good),
-        "linked": slot.linked,
-    }
-
-
-def _target_document(target: SlotTarget | None) -> JsonObject | None:
-    return {"model": target.model, "generation": target.files.id} if target else None
-
-
 def _blob_document(blob: BlobRow, owners: tuple[str, ...]) -> JsonObject:
     return {
         "digest": blob.digest,
@@ -263,19 +229,5 @@ def _ready(condition: Condition | None) -> str:
     return "yes" if condition.status else f"no ({condition.reason})"
 
 
-def _model(target: SlotTarget | None) -> str:
-    return target.model if target else "-"
-
-
-def _linked(slot: SlotObserved) -> str:
-    current = slot.record.current
-    return "ok" if current is not None and slot.linked == current.files.id else "broken"
-
-
 def _bytes(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else format_size(size_bytes)
-
-
-def time_of(at: datetime | None) -> str:
-    """`at` in UTC, to the second; a dash for none."""
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else "-"

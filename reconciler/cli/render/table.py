@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.cli.render.text import cells, elide, pad, printable, wrap
+from reconciler.cli.render.text import cells, elide, on_one_line, pad, paragraphs, printable
 
 _GAP = "  "
 _BELOW = " " * 4
+_MOST_LINES, _FIRST_LINES = 10, 3  # of a text below its row; in full it is there piped and as JSON
 _NARROWEST = 8  # a column is not cut below this: less tells nothing
 
 
@@ -23,17 +24,25 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None)
 def prose_table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     """`rows` under `head`, whose last column is a text: on a terminal it stands below its row if it is long."""
     if width is None:
-        return table(head, rows, None)
+        return table(head, [(*row[:-1], on_one_line(row[-1])) for row in rows], None)
     left = table(head[:-1], [row[:-1] for row in rows], width)
     start = max(map(cells, left)) + len(_GAP)
-    texts = [printable(row[-1]) for row in rows]
+    texts = [row[-1] for row in rows]
     lines = [f"{pad(left[0], start)}{head[-1]}" if start + cells(head[-1]) <= width else left[0]]
     for columns, text in zip(left[1:], texts, strict=True):
-        if start + cells(text) <= width:
-            lines.append(f"{pad(columns, start)}{text}".rstrip())
+        line = on_one_line(text)
+        if start + cells(line) <= width:
+            lines.append(f"{pad(columns, start)}{line}".rstrip())
         else:
-            lines += [columns, *wrap(text, width, _BELOW)]
+            lines += [columns, *_shortened(paragraphs(text, width, _BELOW))]
     return lines
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    """The beginning says what happened, the end how: between them is the log of a process, at length."""
+    if len(lines) <= _MOST_LINES:
+        return lines
+    return [*lines[:_FIRST_LINES], f"{_BELOW}…", *lines[_FIRST_LINES + 1 - _MOST_LINES :]]
 
 
 def _narrowed(widths: list[int], room: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
+from datetime import datetime
 
 _RESET = "\x1b[0m"
 COLOURS = {"+": "\x1b[32m", "~": "\x1b[33m", ">": "\x1b[36m", "-": "\x1b[31m", "!": "\x1b[1;31m"}
@@ -70,6 +71,19 @@ def wrap(text: str, width: int | None, indent: str) -> list[str]:
     return textwrap.wrap(text, room, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
+def paragraphs(text: str, width: int | None, indent: str) -> list[str]:
+    """`text` made printable and indented; its lines, such as the end of a log, stay lines on a terminal alone."""
+    if width is None:
+        return [indent + on_one_line(text)]
+    first, *more = [line for part in text.splitlines() if (line := on_one_line(part))] or [""]
+    return [*wrap(first, width, indent), *(line for part in more for line in wrap(part, width, indent + "  "))]
+
+
+def on_one_line(text: str) -> str:
+    """`text` made printable, without runs of spaces."""
+    return " ".join(printable(text).split())
+
+
 def coloured(text: str, sign: str, *, colour: bool) -> str:
     """`text` in the colour of `sign`."""
     return f"{COLOURS[sign]}{text}{_RESET}" if colour and sign in COLOURS else text
@@ -78,3 +92,8 @@ def coloured(text: str, sign: str, *, colour: bool) -> str:
 def count(number: int, singular: str, plural: str | None = None) -> str:
     """`1 entry`, `2 entries`."""
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
+def time_of(at: datetime | None) -> str:
+    """`at` in UTC, to the second; a dash for none."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else "-"

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from reconciler.cli.render.text import cells, coloured, count, elide, pad, printable, wrap
+from reconciler.cli.render.text import cells, coloured, count, elide, pad, paragraphs, printable, time_of, wrap
 from reconciler.core.action import (
     Action,
     AdoptHash,
@@ -38,16 +39,20 @@ from reconciler.core.action import (
     Verify,
     WriteEntry,
 )
-from reconciler.core.plan import Plan
+from reconciler.core.plan import Footing, Plan, SlotStanding
 from reconciler.core.quantity import format_size
 from reconciler.core.report import Result, ResultStatus, RunReport
-from reconciler.plan.document import PlanCounts, count_actions, instant, redacted_sources
+from reconciler.core.status import ConditionType
+from reconciler.plan.document import PlanCounts, count_actions, redacted_sources
 from reconciler.plan.holds import is_hold
 
 NOTHING = "Nothing to do."
+NOTHING_BUT = "Nothing to do now, and not everything is ready:"
 _SUBJECT_MAX = 40  # leaves half of an 80-column line for figures and reason
 _SIZE_WIDTH = 8  # "999.9 MB"
 _INDENT = " " * 6
+_ACTION_ID = re.compile(r"[a-z-]+:[^\s,;]+")
+_SLOT_CHANGES = (SwitchSlot, MoveSlot, Promote, Rollback, ApplyScales)  # what a plan counts as a slot
 _COMMIT = re.compile(r"(?<=@)[0-9a-f]{40}(?=/)")
 
 _VERBS: Mapping[type[Operation], tuple[str, str]] = {
@@ -89,7 +94,7 @@ class Style:
 def render_plan(plan: Plan, style: Style, confirm_command: str) -> list[str]:
     """The whole of `plan`; `confirm_command` is what releases a tripped fuse."""
     if plan.is_empty:
-        return [NOTHING]
+        return _nothing_lines(plan, style)
     # The fuse says it once, below, for all it holds back, and a warning says that the node is suspended.
     said = " ".join([plan.fuse.message if plan.fuse else "", *plan.warnings])
     lines = _action_lines(plan.actions, said, style)
@@ -106,8 +111,18 @@ def render_outcome(report: RunReport, style: Style) -> list[str]:
     lines = [""]
     for result in report.results:
         if result.status in (ResultStatus.FAILED, ResultStatus.WAITING):
-            lines += _problem_lines(report, actions.get(result.id), result, style)
-    return [*lines, outcome_line(report, actions)]
+            lines += _problem_lines(report, actions, result, style)
+    return [*lines, *_unready_slot_lines(report, actions, style), outcome_line(report, actions)]
+
+
+def unready(plan: Plan) -> list[SlotStanding]:
+    """The slots that do not serve what is declared although the plan has nothing to do for them."""
+    return [standing for standing in plan.standings if standing.footing is not Footing.READY]
+
+
+def _in_words(message: str, actions: Mapping[str, Action]) -> str:
+    """`message` with actions called what people call them."""
+    return _ACTION_ID.sub(lambda found: _name(actions.get(found.group()), found.group()), message)
 
 
 def plan_line(plan: Plan) -> str:
@@ -128,7 +143,8 @@ def plan_line(plan: Plan) -> str:
 
 def _further(counts: PlanCounts) -> list[str]:
     rehashes = [f"{counts.rehashes} to re-hash"] if counts.rehashes else []
-    return rehashes + ([f"{counts.housekeeping} housekeeping"] if counts.housekeeping else [])
+    starts = [f"{count(counts.restarts, 'process', 'processes')} to start"] if counts.restarts else []
+    return rehashes + starts + ([f"{counts.housekeeping} housekeeping"] if counts.housekeeping else [])
 
 
 def outcome_line(report: RunReport, actions: Mapping[str, Action]) -> str:
@@ -140,10 +156,12 @@ def outcome_line(report: RunReport, actions: Mapping[str, Action]) -> str:
     figures = [
         f"{len(fetched)} fetched" + (f" ({format_size(size_bytes)})" if size_bytes else ""),
         count(sum(isinstance(a.operation, WriteEntry | RemoveEntry) for a in done), "entry", "entries"),
-        count(sum(isinstance(a.operation, SwitchSlot | MoveSlot | Promote) for a in done), "slot"),
+        count(sum(isinstance(a.operation, _SLOT_CHANGES) for a in done), "slot"),
         f"{sum(action.destructive for action in done)} deleted",
         f"{len(ended[ResultStatus.FAILED])} failed",
     ]
+    started = sum(isinstance(action.operation, StartCandidate | StartProcess) for action in done)
+    figures += [f"{count(started, 'process', 'processes')} started"] if started else []
     figures += [f"{len(ended[s])} {s}" for s in (ResultStatus.WAITING, ResultStatus.BLOCKED) if ended[s]]
     return "Done: " + ", ".join(figures)
 
@@ -232,18 +250,57 @@ def _disk_lines(plan: Plan, style: Style) -> list[str]:
     return wrap(f"{text} ({format_size(plan.free_bytes)} now)", style.width, "")
 
 
-def _problem_lines(report: RunReport, action: Action | None, result: Result, style: Style) -> list[str]:
-    sign = "!" if result.status is ResultStatus.FAILED else "~"
-    # What a later pass of the run added is known by its id alone.
-    what = f"{verb(action.operation)[1]} {subject(action)}" if action else result.id
-    code = f" ({result.code})" if result.code else ""
-    next_try = _next_try(report, action) if action else None
-    when = f"; next try {next_try}" if next_try else ""
-    text = f"{result.status} {what}{code}: {result.message or 'no reason'}{when}"
-    lines = wrap(printable(text), style.width, "    ")
+def _name(action: Action | None, id_: str) -> str:
+    return f"{verb(action.operation)[1]} {subject(action)}" if action else id_
+
+
+def _nothing_lines(plan: Plan, style: Style) -> list[str]:
+    found = unready(plan)
+    lines = [line for slot in found for line in _standing_lines(slot, style)]
+    return [NOTHING_BUT, *lines] if found else [NOTHING]
+
+
+def _standing_lines(slot: SlotStanding, style: Style) -> list[str]:
+    sign = "!" if slot.footing is Footing.STALLED else "~"
+    return _noted(sign, f"slots/{slot.slot} ({slot.reason}): {slot.message}{_then(slot.next_attempt_at)}", style)
+
+
+def _unready_slot_lines(report: RunReport, actions: Mapping[str, Action], style: Style) -> list[str]:
+    """The slots that are not ready for a reason that lies before this run."""
+    told = {subject(actions[result.id]) for result in report.results if result.id in actions and _is_open(result)}
+    found = [
+        c
+        for c in report.conditions
+        if c.object.startswith("slots/") and c.object not in told and c.type is ConditionType.READY and not c.status
+    ]
+    texts = [f"not ready {c.object} ({c.reason}): {c.message}{_then(c.next_attempt_at)}" for c in found]
+    return [line for text in texts for line in _noted("!", text, style)]
+
+
+def _is_open(result: Result) -> bool:
+    return result.status is not ResultStatus.DONE
+
+
+def _then(at: datetime | None) -> str:
+    return f"; next try {time_of(at)}" if at else ""
+
+
+def _noted(sign: str, text: str, style: Style) -> list[str]:
+    lines = paragraphs(text, style.width, "    ")
     return [coloured(f"  {sign} {lines[0][4:]}", sign, colour=style.colour), *lines[1:]]
 
 
-def _next_try(report: RunReport, action: Action) -> str | None:
+def _problem_lines(report: RunReport, actions: Mapping[str, Action], result: Result, style: Style) -> list[str]:
+    action = actions.get(result.id)
+    sign = "!" if result.status is ResultStatus.FAILED else "~"
+    # What a later pass of the run added is known by its id alone.
+    what = _name(action, result.id)
+    code = f" ({result.code})" if result.code else ""
+    when = _then(_next_try(report, action)) if action else ""
+    message = _in_words(result.message, actions) or "no reason"
+    return _noted(sign, f"{result.status} {what}{code}: {message}{when}", style)
+
+
+def _next_try(report: RunReport, action: Action) -> datetime | None:
     times = [c.next_attempt_at for c in report.conditions if c.object in action.owners and c.next_attempt_at]
-    return instant(min(times)) if times else None
+    return min(times) if times else None

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from reconciler.apply.backends import NoRuntimes
 from reconciler.core.change import ChangeSet, PutDirective
 from reconciler.core.desired import Load
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
-from reconciler.core.errors import StalledError
 from reconciler.core.process import ProcessState
 from reconciler.core.report import ResultStatus
 from reconciler.core.slot import SlotRecord, SlotTarget
-from tests.builders import desired, process_slot, target
+from tests.builders import desired, process_slot
 from tests.fakes.runtimes import FakeRuntimes
 from tests.fakes.views import FakeSlotDriver, MemorySlotRecords
 from tests.unit.apply.node import ONE, SQL, TWO, ApplyNode
@@ -172,18 +170,6 @@ def test_a_runtime_that_refuses_scales_is_tried_again(node: ApplyNode) -> None:
     node.runtimes.deaf = False
     assert node.run(wanted).results["apply-scales"].status is ResultStatus.DONE
     assert node.running()[0].scales == (0.9,)
-
-
-def test_where_no_process_is_run_none_is_started() -> None:
-    runtimes = NoRuntimes()
-    assert (runtimes.observe(), runtimes.available_memory_bytes()) == ({}, None)
-    runtimes.stop("chat", "x")
-    runtimes.rescale("chat", "x", ())
-    runtimes.route("chat", None, None)
-    runtimes.close()
-    for effect in (lambda: runtimes.start("chat", target(ONE)), lambda: runtimes.route("chat", 8080, None)):
-        with pytest.raises(StalledError, match="here"):
-            effect()
 
 
 # ---- killed anywhere ---------------------------------------------------------------------------

@@ -77,8 +77,8 @@ def test_models_as_json_keep_desired_present_and_verified_apart() -> None:
 
 def test_slots_show_what_they_serve() -> None:
     assert out("get", "slots").splitlines() == [
-        "NAME  MODEL             LINK  LAST GOOD  DEFAULT",
-        "chat  all-minilm-l6-v2  ok    -          yes",
+        "NAME  MODEL             STATE  ADDRESS  LAST GOOD  DEFAULT",
+        "chat  all-minilm-l6-v2  ready  -        -          yes",
     ]
     assert json.loads(out("get", "slots", "-o", "jsonl"))["current"]["model"] == "all-minilm-l6-v2"
     assert json.loads(out("get", "slots", "-o", "jsonl"))["default"] is True

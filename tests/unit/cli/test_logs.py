@@ -70,6 +70,10 @@ def test_lines_of_a_pass_carry_its_id_and_those_of_other_threads_do_not() -> Non
         ("https://h.example/a, then https://h.example/b", "https://h.example/a, then https://h.example/b"),
         ("Authorization: Bearer hunter2hunter2", "Authorization: Bearer …"),
         ("file:///srv/models/a.gguf", "file:///srv/models/a.gguf"),
+        ("git:https://u:hunter2@h.example/f.git#main:fleet/gpu.", "git:https://h.example/f.git#main:fleet/gpu."),
+        ("(of git:https://h.example/f.git#v1:m).", "(of git:https://h.example/f.git#v1:m)."),
+        ("serving git:file:///srv/f.git#v1.2:. at", "serving git:file:///srv/f.git#v1.2:. at"),
+        ("https://h.example/x?a=hunter2#token=hunter2:x", "https://h.example/x"),
     ],
 )
 def test_no_line_shows_a_secret_of_an_address_or_a_header(text: str, shown: str) -> None:

@@ -18,7 +18,7 @@ from reconciler.core.errors import (
     UnsafePlanError,
     WriterLockedError,
 )
-from reconciler.core.event import Event, EventId, Topic
+from reconciler.core.event import Event, EventId, JsonValue, Topic
 from reconciler.core.plan import Plan
 from reconciler.core.report import Diagnostic, Exit, RunReport
 from reconciler.plan.document import plan_document
@@ -348,9 +348,27 @@ def test_events_are_lines_or_json_lines() -> None:
     event = Event(EventId("0a1b2c3d", 42), Topic.CAS_GC, AT, {"digest": OLD})
     program = FakeProgram(events=(event,))
     out = run(program, "events", "--prefix", "models.", "--prefix", "slots.", "--after", "0a1b2c3d-7").out
-    assert out == f'0a1b2c3d-42  2026-11-21T12:00:00Z  models.cas.gc  {{"digest": "{OLD}"}}\n'
+    assert out.splitlines()[1] == f"0a1b2c3d-42  2026-11-21T12:00:00Z  models.cas.gc  digest={OLD}"
     assert program.asked == (EventId("0a1b2c3d", 7), ("models.", "slots."), 100)
     assert json.loads(run(program, "events", "-o", "jsonl").out)["payload"] == {"digest": OLD}
+
+
+def test_the_newest_events_are_shown_unless_a_place_to_begin_is_given() -> None:
+    events = tuple(Event(EventId("0a1b2c3d", seq), Topic.CAS_GC, AT, {"op": "reclaimed"}) for seq in (1, 2, 3))
+    out = run(FakeProgram(events=events), "events", "--limit", "2").out
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["0a1b2c3d-2", "0a1b2c3d-3"]
+
+
+def test_a_condition_in_the_journal_reads_as_in_the_log() -> None:
+    payload: dict[str, JsonValue] = {
+        "object": "models/x",
+        "type": "Ready",
+        "status": False,
+        "reason": "Http",
+        "message": "503",
+    }
+    out = run(FakeProgram(events=(Event(EventId("0a1b2c3d", 1), Topic.CONDITIONS_CHANGED, AT, payload),)), "events").out
+    assert out.splitlines()[1].endswith("conditions.changed  models/x Ready=false Http: 503")
 
 
 def test_schemas_are_json() -> None:

@@ -9,7 +9,7 @@ import pytest
 from reconciler.cli.render import github
 from reconciler.cli.render.diagnostics import error_lines, warning_lines
 from reconciler.cli.render.machine import as_json, failure_document, failure_lines, report_lines
-from reconciler.cli.render.table import table
+from reconciler.cli.render.table import prose_table, table
 from reconciler.cli.render.text import cells, elide, pad, printable
 from reconciler.core.report import Diagnostic, Exit, Result, ResultStatus, RunReport
 from tests.unit.cli.plans import converged, fetch, first_converge, fused, plan, waiting_condition
@@ -56,6 +56,21 @@ def test_a_table_fits_a_terminal_by_cutting_its_widest_column() -> None:
     lines = table(("NAME", "SIZE"), (("a" * 90, "1 B"),), 40)
     assert max(cells(line) for line in lines) <= 40
     assert lines[1].endswith("  1 B")
+
+
+def test_a_text_below_its_row_keeps_its_beginning_and_its_end() -> None:
+    text = "it ended; the end of its log:\n" + "\n".join(f"line {number} of the log" for number in range(30))
+    lines = prose_table(("OBJECT", "MESSAGE"), [("slots/chat", text)], 40)
+    assert len(lines) == 12
+    assert lines[2:7] == [
+        "    it ended; the end of its log:",
+        "      line 0 of the log",
+        "      line 1 of the log",
+        "    …",
+        "      line 24 of the log",
+    ]
+    assert lines[-1] == "      line 29 of the log"
+    assert "line 12 of" in prose_table(("OBJECT", "MESSAGE"), [("slots/chat", text)], None)[1]
 
 
 def test_an_error_is_one_line_with_its_place_and_one_with_its_hint() -> None:

@@ -104,7 +104,7 @@ def test_down_waits_as_long_as_it_is_told_to() -> None:
     run(program, "down", "--timeout", "2m", "--reason", "maintenance")
     assert program.asked == ("maintenance", 120.0)
     run(program, "down")
-    assert program.asked == ("", 30.0)
+    assert program.asked == ("", 60.0)
 
 
 # ---- what others read --------------------------------------------------------------------------

@@ -9,15 +9,25 @@ import pytest
 
 from reconciler.cli.render.text import cells
 from reconciler.cli.render.tree import _VERBS, Style, outcome_line, plan_line, render_outcome, render_plan
-from reconciler.core.action import AdoptHash, Block, MarkUnreferenced, Operation, WriteEntry
+from reconciler.core.action import (
+    AdoptHash,
+    ApplyScales,
+    Block,
+    MarkUnreferenced,
+    Operation,
+    StartCandidate,
+    WriteEntry,
+)
 from reconciler.core.job import Code
-from reconciler.core.plan import Plan
+from reconciler.core.plan import Footing, Plan, SlotStanding
 from reconciler.core.report import Exit, Result, ResultStatus, RunReport
+from reconciler.core.status import Condition, ConditionType
 from tests.unit.cli.plans import (
     AT,
     HUB,
     MINILM,
     OLD,
+    TARGET,
     action,
     converged,
     fetch,
@@ -63,6 +73,21 @@ def test_nothing_to_do_is_one_line() -> None:
     assert rendered(plan()) == "Nothing to do."
 
 
+def test_nothing_to_do_names_the_slots_that_are_not_ready() -> None:
+    stuck = SlotStanding("chat", Footing.STALLED, "Crashed", "it ended; the end of its log:\n  usage:\n    --model M")
+    later = SlotStanding("code", Footing.WAITING, "Crashed", "it ended", AT)
+    fine = SlotStanding("demo", Footing.READY, "Healthy", "serves")
+    found = rendered(plan(standings=(stuck, later, fine))).splitlines()
+    assert found == [
+        "Nothing to do now, and not everything is ready:",
+        "  ! slots/chat (Crashed): it ended; the end of its log:",
+        "      usage:",
+        "      --model M",
+        "  ~ slots/code (Crashed): it ended; next try 2026-11-21T12:00:00Z",
+    ]
+    assert "log: usage: --model M" in rendered(plan(standings=(stuck,)), width=None)
+
+
 def test_a_tripped_fuse_prints_the_command_that_releases_it() -> None:
     lines = rendered(fused()).splitlines()
     assert lines[0] == "  ! quarantine blob 71aa40389f7b           4.7 GB unreferenced for 1d or longer"
@@ -98,6 +123,16 @@ def test_the_last_line_names_what_else_there_is_after_the_five_figures() -> None
     mark = action(MarkUnreferenced(MINILM, AT, confirmed=False), "mark", "blob", MINILM)
     expected = "Plan: 0 to fetch, 0 entries, 0 slots, 0 to delete, 0 blocked, 1 to re-hash, 1 housekeeping"
     assert plan_line(plan(adopt, mark)) == expected
+
+
+def test_processes_that_start_are_counted_in_both_last_lines() -> None:
+    candidate = action(StartCandidate("chat", TARGET), "start-candidate:chat", "slot", "chat", size_bytes=0)
+    scales = action(ApplyScales("code", TARGET, "launch"), "apply-scales:code", "slot", "code", size_bytes=0)
+    made = plan(candidate, scales)
+    assert plan_line(made).endswith("1 slot, 0 to delete, 0 blocked, 1 process to start")
+    done = RunReport(Exit.OK, made, tuple(Result(each.id, ResultStatus.DONE) for each in made.actions))
+    line = outcome_line(done, {each.id: each for each in made.actions})
+    assert line == "Done: 0 fetched, 0 entries, 1 slot, 0 deleted, 0 failed, 1 process started"
 
 
 def test_a_rename_is_shown_as_one() -> None:
@@ -161,6 +196,23 @@ def test_a_bad_run_lists_what_is_not_done_with_code_and_next_try() -> None:
         "  ! failed switch slots/chat (io): disk is read-only",
         "Done: 0 fetched, 0 entries, 0 slots, 0 deleted, 1 failed, 1 waiting, 1 blocked",
     ]
+
+
+def test_what_waits_names_what_it_waits_for_as_people_call_it() -> None:
+    made = first_converge()
+    need, entry, _ = made.actions
+    results = (
+        Result(need.id, ResultStatus.FAILED, Code.NOT_FOUND, "answered HTTP 404"),
+        Result(entry.id, ResultStatus.WAITING, None, f"waits for {need.id}"),
+    )
+    lines = render_outcome(RunReport(Exit.FAILED, made, results), Style(None))
+    assert "  ~ waiting register models/all-minilm-l6-v2: waits for fetch models/all-minilm-l6-v2" in lines
+
+
+def test_a_slot_that_was_not_ready_before_the_run_is_listed() -> None:
+    stuck = Condition("slots/code", ConditionType.READY, False, "CrashLoop", "it ends at once", "r", AT)
+    report = replace(converged(), exit_code=Exit.FAILED, conditions=(stuck,))
+    assert "  ! not ready slots/code (CrashLoop): it ends at once" in render_outcome(report, Style(None))
 
 
 def test_what_a_later_pass_failed_at_is_listed_by_its_id() -> None:

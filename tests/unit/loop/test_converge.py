@@ -14,12 +14,13 @@ from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import StalledError
 from reconciler.core.job import Code, Job
 from reconciler.core.observed import Place
+from reconciler.core.process import ProcessState
 from reconciler.core.report import Exit, ResultStatus
 from reconciler.loop.converge import Orders
 from reconciler.loop.last_good import AcceptedRevision
 from reconciler.ports import Progress
 from reconciler.transfer.failure import FetchError
-from tests.builders import NOW, PATHS, desired, digest, file, model, slot
+from tests.builders import NOW, PATHS, desired, digest, file, model, process_slot, slot
 from tests.fakes.views import MemoryViews
 from tests.unit.loop.machine import Heard, Machine
 
@@ -241,3 +242,48 @@ def test_why_an_entry_could_not_be_written_is_in_its_conditions(machine: Machine
     report = machine.run(desired(model("a", file("a", size=None))))
     ready = next(c for c in report.conditions if c.object == "models/a" and c.type == "Ready")
     assert (ready.status, ready.reason, ready.message) == (False, "PathOccupied", "views/a is a folder")
+
+
+def test_a_launch_that_can_not_be_read_holds_back_slots_and_pruning_and_nothing_else(machine: Machine) -> None:
+    machine.serves("a", "b")
+    machine.policy = replace(machine.policy, runtimes=("llama-server",))
+    machine.runtimes.unreadable = "the launch record x.json can't be read"
+    report = machine.run(desired(model("a"), model("b"), process_slot("chat", "a")))
+
+    assert set(machine.registry.snapshot().entries) == {"models/a", "models/b"}
+    assert machine.runtimes.started == []
+    (stalled,) = (c for c in report.conditions if (c.object, c.type) == ("slots/chat", "Stalled"))
+    assert stalled.reason == "RecordUnreadable"
+    assert "x.json" in stalled.message
+
+
+def test_every_run_tries_once_what_crashed_before_it(machine: Machine) -> None:
+    machine.serves("a")
+    machine.policy = replace(machine.policy, runtimes=("llama-server",))
+    wanted = desired(model("a"), process_slot("chat", "a"))
+    machine.heard.clock, machine.heard.tick_s = machine.clock, 1
+    briefly = Orders(accept=ACCEPT, timeout_s=1)
+    machine.run(wanted, briefly)
+    machine.runtimes.settle()
+    assert machine.run(wanted).exit_code is Exit.OK
+    for starts in (2, 3, 4):
+        machine.clock.advance(1)
+        machine.runtimes.become("chat", ProcessState.EXITED)
+        machine.clock.advance(1)
+        assert machine.run(wanted, briefly).exit_code is Exit.NOT_CONVERGED
+        assert len(machine.runtimes.started) == starts
+
+
+def test_a_run_waits_until_what_it_told_to_end_has_ended(machine: Machine) -> None:
+    """Nobody else would make it."""
+    machine.serves("a")
+    machine.policy = replace(machine.policy, runtimes=("llama-server",))
+    machine.heard.clock, machine.heard.tick_s = machine.clock, 1
+    machine.run(desired(model("a"), process_slot("chat", "a")), Orders(accept=ACCEPT, timeout_s=1))
+    machine.runtimes.settle()
+    machine.runtimes.lingers = True
+
+    assert machine.run(desired(model("a")), Orders(accept=ACCEPT, timeout_s=5)).exit_code is Exit.NOT_CONVERGED
+    assert machine.heard.ticks >= 5
+    machine.runtimes.settle()
+    assert machine.run(desired(model("a"))).exit_code is Exit.OK

@@ -212,3 +212,10 @@ def test_a_refresh_reads_whatever_is_there(tree: Tree) -> None:
     tree.source.refresh()
     assert tree.source.has_changed()
     assert tree.source.read() is not first
+
+
+def test_a_path_that_can_not_even_be_looked_at_is_unreadable_and_ends_nothing(tree: Tree) -> None:
+    source = FolderSource(("a" * 300,), tree.requests, tree.last_good, tree.clock)
+    assert source.has_changed()
+    assert source.read().reason == "SourceUnreadable"
+    assert source.has_changed(), "a network share may come back"

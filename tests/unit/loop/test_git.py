@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from reconciler.loop.last_good import LastGood
 from reconciler.loop.source import SourceRead
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.git_repository import GitRepository
+from tests.patience import until
 
 HEAD = "apiVersion: reconciler/v1\n"
 
@@ -37,10 +37,12 @@ class Machine:
         self.home = folder / "home"
         self.home.mkdir(exist_ok=True)
 
-    def source(self, url: str, *, ref: str = "main", path: str = "manifests", interval_s: float = 60.0) -> GitSource:
+    def source(
+        self, url: str, *, ref: str = "main", path: str = "manifests", interval_s: float = 60.0, chance: float = 0.0
+    ) -> GitSource:
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "GIT_DIR": "/nonexistent"}
         access = GitAccess(environment, signers=self.signers)
-        return GitSource(git_location(url, ref, path), self.state_dir, access, self.clock, interval_s)
+        return GitSource(git_location(url, ref, path), self.state_dir, access, self.clock, interval_s, lambda: chance)
 
     def accept(self, read: SourceRead) -> None:
         """What the loop does with a revision that the fuse lets pass."""
@@ -428,6 +430,14 @@ def test_a_remote_that_stays_down_is_asked_less_and_less_often(repository: GitRe
     assert pauses == [10, 20, 40, 80, 160, MAX_BACK_OFF_S, MAX_BACK_OFF_S, MAX_BACK_OFF_S]
 
 
+def test_nodes_that_started_together_do_not_ask_together(machine: Machine) -> None:
+    source = machine.source("file:///nonexistent.git", interval_s=10.0, chance=0.5)
+    source.look()
+    read = source.read()
+    assert read.next_attempt_at is not None
+    assert (read.next_attempt_at - machine.clock.now()).total_seconds() == 9.5
+
+
 def test_a_copy_that_git_cannot_use_is_made_anew(repository: GitRepository, machine: Machine) -> None:
     repository.commit({"manifests/a.yaml": manifest("one")})
     source = machine.source(repository.url)
@@ -502,14 +512,6 @@ def test_a_missing_git_is_said(machine: Machine, repository: GitRepository) -> N
 # ---- its thread ----------------------------------------------------------------------------------
 
 
-def _until(condition: object, limit_s: float = 20.0) -> None:
-    assert callable(condition)
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-
-
 def test_a_commit_wakes_the_loop(repository: GitRepository, machine: Machine) -> None:
     repository.commit({"manifests/a.yaml": manifest("one")})
     source = machine.source(repository.url, interval_s=0.1)
@@ -553,9 +555,9 @@ def test_closing_kills_a_fetch_that_hangs_with_everything_it_started(machine: Ma
     woken = threading.Event()
     source.start(woken.set)
     pid_file = tmp_path / "ssh.pid"
-    _until(lambda: pid_file.exists() and pid_file.read_text().strip())
+    until(lambda: pid_file.exists() and pid_file.read_text().strip())
     pid = int(pid_file.read_text())
     source.close()
-    _until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
-    _until(lambda: not any(thread.name == "git-source" for thread in threading.enumerate()))
+    until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
+    until(lambda: not any(thread.name == "git-source" for thread in threading.enumerate()))
     assert not woken.is_set()

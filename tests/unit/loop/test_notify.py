@@ -22,6 +22,7 @@ from reconciler.net.exchange import Answer, Exchange, Question, Reach
 from reconciler.net.failure import NetError
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.listener import Listener, send
+from tests.patience import until
 from tests.unit.docs.snippets import blocks
 
 SECRET = "a shared secret"
@@ -72,13 +73,6 @@ def notifier(receiver: Receiver) -> Iterator[Notifier]:
     made = Notifier(webhook, receiver.ask, FakeClock())
     yield made
     made.close()
-
-
-def until(condition: Callable[[], object], limit_s: float = 20.0) -> None:
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_a_transition_is_told_with_what_changed_where_and_when(notifier: Notifier, receiver: Receiver) -> None:
@@ -257,3 +251,13 @@ def test_the_message_in_the_guide_has_the_fields_of_a_real_one(notifier: Notifie
     notifier.tell((changed("qwen", "Fetched", "Stalled"),), "c0ffee")
     until(lambda: receiver.questions)
     assert list(json.loads(block.text)) == list(receiver.messages[0])
+
+
+def test_a_message_about_a_name_that_is_no_text_is_sent_and_so_are_later_ones(
+    notifier: Notifier, receiver: Receiver
+) -> None:
+    notifier.start()
+    notifier.tell((changed("\udcff", None, "Missing"),))
+    notifier.tell((changed("b", None, "Missing"),))
+    until(lambda: len(receiver.messages) == 2)
+    assert receiver.messages[0]["object"] == "models/\udcff"

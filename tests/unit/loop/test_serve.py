@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from reconciler.core.change import ChangeSet, PutDirective
 from reconciler.core.desired import DesiredState, PrunePolicy, Schedule
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import TransientError
+from reconciler.core.event import EventDraft, JsonValue, Topic
 from reconciler.core.job import Code
 from reconciler.core.observed import Place
 from reconciler.core.status import MAX_HISTORY
@@ -279,3 +281,118 @@ def test_a_reload_looks_at_the_source_again(served: Served) -> None:
     served.run_until(NOW + after(40))
     assert served.source.refreshed == 1
     assert any(NOW + after(29) < status.at < NOW + after(32) for status in served.published)
+
+
+def test_a_wall_clock_that_is_set_back_does_not_put_off_the_next_pass(served: Served) -> None:
+    def correct() -> None:
+        served.clock.set_back(86_400)
+        served.sleep.at(NOW - after(86_400 - 400), served.daemon.stop)
+
+    served.sleep.at(NOW + after(10), correct)
+    served.run_until(NOW + after(86_400))
+    late = [status for status in served.published if status.at < NOW]
+    assert len(late) == 1, "five minutes after the one before, as ever"
+
+
+def test_a_pass_that_fails_is_tried_as_often_as_passes_are_due(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.source.say(replace(model_of("a"), schedule=Schedule(reconcile_s=10.0)))
+    broken = Broken(served.store.scan, TransientError("the disk is gone"), 1000)
+    served.sleep.at(NOW + after(10), lambda: monkeypatch.setattr(served.store, "scan", broken))
+    served.run_until(NOW + after(310))
+    assert broken.tries > 25, "else the loop looks dead to whoever watches it"
+
+
+def test_what_an_earlier_pass_did_is_no_result_of_one_that_failed(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = iter((served.store.scan(),))
+
+    def scan() -> StoreScan:
+        found = next(scans, None)
+        if found is None:
+            raise TransientError("the disk is gone")
+        return found
+
+    monkeypatch.setattr(served.store, "scan", scan)
+    served.run_until(NOW + after(10))
+    assert served.published[0].results
+    assert served.published[-1].failed
+    assert served.published[-1].results == (), "or the metrics count them again"
+
+
+def lines(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= level]
+
+
+def test_a_job_that_ends_is_a_line_with_its_correlation_id(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    def job(name: str, status: str, **more: JsonValue) -> None:
+        told = {"id": name, "status": status, "kind": "fetch", "corr_id": f"of-{name}", **more}
+        served.registry.commit(ChangeSet((), (EventDraft(Topic.DOWNLOAD_PROGRESS, told),)))
+        served.sleep()
+
+    job("models/old", "complete")
+    served.sleep.at(NOW + after(5), lambda: job("models/a", "complete", bytes=5))
+    served.sleep.at(NOW + after(6), lambda: job("models/b", "complete", bytes=5, primary="models/a"))
+    served.sleep.at(NOW + after(7), lambda: job("models/c", "downloading"))
+    served.sleep.at(NOW + after(8), lambda: job("models/d", "error", error="no such file", code="not-found"))
+    with caplog.at_level(logging.INFO, "reconciler"):
+        served.run_until(NOW + after(20))
+    ended = [(r.levelname, r.getMessage(), vars(r)["corr_id"]) for r in caplog.records if getattr(r, "corr_id", None)]
+    assert ended == [
+        ("INFO", "models/a: fetch complete: 5 bytes", "of-models/a"),
+        ("WARNING", "models/d: fetch error: no such file", "of-models/d"),
+    ]
+
+
+def test_what_is_not_known_yet_at_the_start_is_no_trouble(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    served.source.say(None, "SourceNotRead")
+    with caplog.at_level(logging.INFO, "reconciler"):
+        served.run_until(NOW + after(5))
+    assert lines(caplog) == ["the source is not ready: because of SourceNotRead"]
+    assert lines(caplog, logging.WARNING) == []
+
+
+def test_an_object_has_one_line_for_what_two_conditions_say(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    served.run_until(NOW + after(5))
+    served.store.mounted = False
+    with caplog.at_level(logging.INFO, "reconciler"):
+        served.run_until(NOW + after(10))
+    assert len([line for line in lines(caplog) if line.startswith("node: ")]) == 1
+
+
+class LateAlarm:
+    """It rings a moment after the daemon has seen by itself that it is time: in the middle of the pass."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self.at: datetime | None = None
+        self.scan = served.store.scan
+
+    def set(self, at: datetime | None) -> None:
+        self.at = at
+
+    def close(self) -> None:
+        pass
+
+    def scanned(self) -> StoreScan:
+        if self.at is not None and self.at <= self.served.clock.now():
+            self.at = None
+            self.served.sleep()
+        return self.scan()
+
+
+def test_an_alarm_that_rings_late_causes_no_second_pass(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    alarm = LateAlarm(served)
+    monkeypatch.setattr(served, "alarm", alarm)
+    monkeypatch.setattr(served.store, "scan", alarm.scanned)
+    served.run_until(NOW + after(3600))
+    assert len(served.published) <= 16
+
+
+def test_a_pass_that_succeeds_again_says_so(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(served.store, "scan", Broken(served.store.scan, TransientError("the disk is gone"), 2))
+    with caplog.at_level(logging.INFO, "reconciler"):
+        served.run_until(NOW + after(20))
+    assert "the pass succeeds again, after 2 that failed" in lines(caplog)

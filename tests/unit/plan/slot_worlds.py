@@ -46,6 +46,11 @@ class Machine:
             self.world = run_pass(self.world, self.plan(), self.wanted, self.now)
         return self
 
+    def begin_run(self) -> Machine:
+        """From now on it is a run that converges once."""
+        self.policy = replace(ONCE, began_at=self.now)
+        return self
+
     def start(self) -> Machine:
         """One pass at whose end nothing has become healthy yet."""
         made = self.plan()

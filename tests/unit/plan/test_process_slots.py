@@ -296,9 +296,7 @@ def test_a_crash_after_a_long_time_is_a_first_one_again() -> None:
 
 
 def test_a_converge_starts_a_crashed_process_once_and_serve_alone_goes_on() -> None:
-    machine = serving()
-    machine.policy = ONCE
-    machine.become(ProcessState.EXITED)
+    machine = serving().become(ProcessState.EXITED).wait(1).begin_run()
     assert find(machine.plan(), "StartProcess").reason == "Crashed"
 
     machine.run(1).become(ProcessState.EXITED, "again").wait(3600)
@@ -404,13 +402,6 @@ def test_down_ends_everything_and_gives_up_addresses() -> None:
     machine.run()
     assert (machine.processes(), machine.slot().route) == ((), None)
     assert machine.plan().is_empty
-
-
-def test_an_unloaded_slot_follows_its_manifest_without_starting() -> None:
-    machine = Machine.of(A, B, MANUAL).run()
-    machine.declare(A, B, replace(MANUAL, model="b"))
-
-    assert steps(machine.plan()) == [("SwitchSlot", "Changed")]
 
 
 # ---- other ways to be ---------------------------------------------------------------------------
@@ -581,3 +572,135 @@ def test_a_restart_waits_for_a_launch_that_is_still_ending() -> None:
 
     assert steps(made) == [("StopProcess", "Ending"), ("StartProcess", "Eager")]
     assert find(made, "StartProcess").depends_on == (find(made, "StopProcess").id,)
+
+
+# ---- one try per run ---------------------------------------------------------------------------
+
+
+def test_every_converge_tries_a_crashed_process_once() -> None:
+    machine = serving()
+    for _ in range(7):
+        machine.become(ProcessState.EXITED, "crash").wait(1).begin_run()
+        assert find(machine.plan(), "StartProcess").reason == "Crashed"
+        machine.run(1).become(ProcessState.EXITED, "again").wait(3600)
+        assert machine.plan().is_empty
+        assert machine.standing().footing is Footing.STALLED
+
+
+def test_a_converge_does_not_wait_for_a_delay_that_serve_left() -> None:
+    machine = serving()
+    current = machine.slot().record.current
+    assert current is not None
+    later = LaunchFailure(current.id, "CannotStart", "no such program", 1, machine.now, machine.now.replace(hour=13))
+    machine.see(replace(machine.slot(), record=replace(machine.slot().record, failure=later), processes=()))
+    assert machine.plan().is_empty
+    machine.wait(1).begin_run()
+    assert steps(machine.plan()) == [("StartProcess", "Eager")]
+
+    at = machine.wait(1).now
+    again = replace(later, at=at)
+    machine.see(replace(machine.slot(), record=replace(machine.slot().record, failure=again)))
+    assert machine.plan().is_empty
+    assert machine.standing().footing is Footing.STALLED
+
+
+def test_a_converge_restarts_what_a_slot_stays_on() -> None:
+    machine = rolled_back().become(ProcessState.EXITED, "crash").wait(1).begin_run()
+
+    assert steps(machine.plan()) == [("StartProcess", "Crashed"), ("StopProcess", "Replaced")]
+    machine.run(1).become(ProcessState.EXITED, "again").wait(3600)
+    assert machine.plan().is_empty
+
+
+def test_a_candidate_whose_program_was_missing_is_tried_by_the_next_converge() -> None:
+    machine = serving()
+    machine.declare(A, B, SQL, CHAT_B)
+    target = find(machine.plan(), "StartCandidate").operation.target  # type: ignore[union-attr]
+    missing = LaunchFailure(target.id, "CannotStart", "no such program", 1, machine.now, None)
+    machine.see(replace(machine.slot(), record=replace(machine.slot().record, failure=missing)))
+    assert machine.plan().is_empty
+
+    machine.wait(1).begin_run()
+    assert steps(machine.plan()) == [("StartCandidate", "Changed"), ("Promote", "Changed")]
+
+
+# ---- what was found again ----------------------------------------------------------------------
+
+
+def test_a_candidate_that_was_found_again_after_its_time_may_still_become_healthy() -> None:
+    """Nobody asked it while no program of ours ran: it may have been healthy for long."""
+    machine = serving()
+    machine.declare(A, B, SQL, CHAT_B)
+    machine.start().wait(3600)
+    old, found = machine.processes()
+    machine.see(replace(machine.slot(), processes=(old, replace(found, since=machine.now))))
+
+    assert steps(machine.plan()) == [("Promote", "Starting")]
+    assert find(machine.wait(121).plan(), "Rollback").reason == "HealthTimeout"
+
+
+# ---- more about loading ------------------------------------------------------------------------
+
+
+def test_to_load_an_idle_slot_counts_as_its_use() -> None:
+    machine = Machine.of(A, replace(ON_DEMAND, load=Load.MANUAL)).run().tell(DirectiveKind.LOAD).run().wait(59)
+    machine.tell(DirectiveKind.LOAD).wait(59)
+    assert machine.plan().is_empty
+    machine.wait(1)
+    assert steps(machine.plan()) == [("SetRoute", "Idle"), ("StopProcess", "Idle")]
+
+
+def test_what_was_declared_while_a_slot_was_unloaded_has_to_prove_itself() -> None:
+    """Else a model that never becomes healthy would leave the slot with nothing."""
+    machine = Machine.of(A, B, MANUAL).run().tell(DirectiveKind.LOAD).run().tell(DirectiveKind.UNLOAD).run()
+    machine.declare(A, B, replace(MANUAL, model="b"))
+    assert machine.plan().is_empty
+    assert machine.standing().message.endswith("; it serves b then, if it can; until now it served a")
+
+    machine.tell(DirectiveKind.LOAD)
+    assert steps(machine.plan()) == [("StartCandidate", "Changed"), ("Promote", "Changed")]
+    machine.start().become(ProcessState.EXITED, "no").run(2)
+    assert [p.target_id for p in machine.processes()] == [machine.slot().record.current.id]  # type: ignore[union-attr]
+    assert machine.slot().record.current.model == "a"  # type: ignore[union-attr]
+    assert machine.standing().footing is Footing.STALLED
+
+
+# ---- several slots -----------------------------------------------------------------------------
+
+
+def test_two_slots_do_not_count_on_the_same_memory() -> None:
+    machine = Machine.of(A, B, CHAT_A, process_slot("code", "a")).run().memory(200)
+    machine.declare(A, B, CHAT_B, process_slot("code", "b"))
+
+    made = machine.plan()
+    assert [(a.op, a.name) for a in made.actions if a.op in ("StopProcess", "StartCandidate")] == [
+        ("StartCandidate", "chat"),
+        ("StopProcess", "code"),
+        ("StartCandidate", "code"),
+    ]
+
+
+# ---- whose code runs ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["LD_PRELOAD", "LD_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES", "PATH", "PYTHONPATH", "ENV"]
+)
+def test_a_manifest_can_not_make_an_allowed_program_run_other_code(name: str) -> None:
+    spec = process_slot("chat", "a")
+    assert spec.runtime is not None
+    runtime = replace(spec.runtime, env=(("THREADS", "2"), (name, "/var/lib/reconciler/store/generations/x")))
+    start = find(Machine.of(A, replace(spec, runtime=runtime)).plan(), "StartCandidate")
+
+    assert start.blocked is not None
+    assert start.blocked.reason == "RuntimeNotAllowed"
+    assert name in start.blocked.message
+
+
+def test_other_variables_are_for_the_manifest_to_set() -> None:
+    spec = process_slot("chat", "a")
+    assert spec.runtime is not None
+    env = (("CUDA_VISIBLE_DEVICES", "0"), ("PYTHONUNBUFFERED", "1"), ("HF_TOKEN", "env:HF_TOKEN"))
+    made = Machine.of(A, replace(spec, runtime=replace(spec.runtime, env=env))).plan()
+
+    assert find(made, "StartCandidate").blocked is None

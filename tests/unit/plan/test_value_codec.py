@@ -77,6 +77,10 @@ def test_a_whole_number_is_a_number() -> None:
         ({"share": "1"}, "share: wanted a number, got '1'"),
         ({"share": True}, "share: wanted a number, got True"),
         ({"flag": 1}, "flag: wanted true or false, got 1"),
+        (
+            {"at": "0001-01-01T00:00:00+02:00"},
+            "at: wanted an instant of the years 1 to 9999 in UTC, got '0001-01-01T00:00:00+02:00'",
+        ),
         ({"at": "2026-01-02"}, "at: wanted an instant with its offset from UTC, got '2026-01-02'"),
         ({"at": "soon"}, "at: Invalid isoformat string: 'soon'"),
         ({"colour": "green"}, "colour: wanted one of red, blue, got 'green'"),

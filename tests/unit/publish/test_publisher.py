@@ -15,8 +15,10 @@ from reconciler.ports import Progress
 from reconciler.publish import publisher as publishing
 from reconciler.publish.documents import Documents
 from reconciler.publish.publisher import Publisher, open_publisher
+from reconciler.publish.read_models.view import View
 from reconciler.publish.ring import RingSize
 from reconciler.publish.status import Status
+from reconciler.publish.table import Change, Table
 from tests.builders import desired, digest, gone, model, observed
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import EPOCH, MemoryRegistry
@@ -67,6 +69,26 @@ def only(events: list[tuple[str, int, Any]], topic: str) -> list[Any]:
 
 
 DOWNLOADING = status(desired(model("a")), observed(gone("a")))
+
+
+def test_a_pass_that_changes_nothing_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, second = Rig(), healthy("a")
+    rig.tick(healthy("a"))
+    rig.publisher.publish(second)
+    compared: list[Table] = []
+    rebuilt = Table.rebuilt
+
+    def counted(table: Table, view: View) -> Change | None:
+        compared.append(table)
+        return rebuilt(table, view)
+
+    monkeypatch.setattr(Table, "rebuilt", counted)
+    rig.tick()
+    once = len(compared)
+    rig.tick()
+    assert once
+    assert len(compared) == once, "or an idle node of ten thousand models is compared with itself every second"
+    assert rig.publisher.documents.status is second
 
 
 def test_a_tick_without_news_tells_nothing_and_reserves_no_ids() -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from reconciler.slots import identity
 from reconciler.slots.identity import MARK, EndWatch
-from tests.fixtures.process_rig import PYTHON, until
+from tests.fixtures.process_rig import PYTHON
+from tests.patience import until
 
 SLEEP = (*PYTHON, "-c", "import time; time.sleep(600)")
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+from typing import BinaryIO
+
+import pytest
 
 from reconciler.slots import logs
 
@@ -63,3 +67,21 @@ def test_old_logs_go_and_those_of_launches_stay(tmp_path: Path) -> None:
 
     names = sorted(p.name for p in folder.iterdir())
     assert names == ["l0.log", "l0.log.1", "l3.log", "l3.log.1", "l4.log", "l4.log.1", "notes.txt"]
+
+
+def test_the_older_half_of_a_log_is_nobody_elses_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "x.log"
+    log.write_bytes(b"a prompt" * 100)
+    modes: list[int] = []
+    copy = shutil.copyfileobj
+
+    def seen(source: BinaryIO, target: BinaryIO) -> None:
+        modes.append(log.with_suffix(".log.1").stat().st_mode & 0o777)
+        copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfileobj", seen)
+    logs.rotate(log, 10)
+    assert modes == [0o600]
+    assert log.with_suffix(".log.1").read_bytes() == b"a prompt" * 100

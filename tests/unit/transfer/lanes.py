@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
-from collections.abc import Callable
 
 from reconciler.core.change import Change, ChangeSet, OwnBlob, VerifyBlob
 from reconciler.core.digest import Digest, digest_of
@@ -20,9 +18,9 @@ from tests.fakes.attempts import FakeOrigins
 from tests.fakes.blob_store import MemoryBlobStore
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import MemoryRegistry
+from tests.patience import PATIENCE_S
 
 RESERVE_BYTES = 1000
-LONGEST_S = 20.0  # a test that hangs must end, with a failure
 
 
 class RefusingRegistry(MemoryRegistry):
@@ -72,7 +70,7 @@ class Node:
         return lane
 
     def close(self) -> None:
-        self.lane.stop(LONGEST_S)
+        self.lane.stop(PATIENCE_S)
         self.registry.close()
 
     def _wake(self) -> None:
@@ -85,7 +83,7 @@ class Node:
     def wait_woken(self, times: int) -> None:
         """The loop has been woken `times` times in all."""
         with self._woken:
-            assert self._woken.wait_for(lambda: self.wakes >= times, LONGEST_S), f"woken {self.wakes} times"
+            assert self._woken.wait_for(lambda: self.wakes >= times, PATIENCE_S), f"woken {self.wakes} times"
 
     def fetch(self, data: bytes, *sources: Source, owners: tuple[str, ...] = ("models/a",)) -> JobSpec:
         """A fetch of `data` that its sources have, by default one of its own."""
@@ -123,11 +121,3 @@ def web(host: str, path: str) -> WebFile:
 
 def local(path: str) -> LocalFile:
     return LocalFile(f"/somewhere/{path}", "/somewhere")
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Returns once `true` is; for what no event tells."""
-    deadline = time.monotonic() + LONGEST_S
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.002)

@@ -12,8 +12,8 @@ from reconciler.core.change import ChangeSet, DropJob
 from reconciler.core.digest import Digest, digest_of
 from reconciler.core.errors import RegistryError
 from reconciler.transfer.clerk import Clerk
+from tests.patience import PATIENCE_S
 
-LONGEST_S = 20.0
 ONE, BAD, TWO = digest_of(b"one"), digest_of(b"bad"), digest_of(b"two")
 
 
@@ -34,7 +34,7 @@ class Office:
 
     def _commit(self, changes: ChangeSet) -> Exception | None:
         self.busy.set()
-        assert self.go_on.wait(LONGEST_S)
+        assert self.go_on.wait(PATIENCE_S)
         if self.explode:
             raise ZeroDivisionError
         digests = tuple(change.digest for change in changes.changes if isinstance(change, DropJob))
@@ -73,7 +73,7 @@ def test_what_gathers_while_a_commit_runs_shares_the_next_one_in_order(office: O
     office.go_on.clear()
     with office.lock:
         office.tell(ONE)
-    assert office.busy.wait(LONGEST_S)
+    assert office.busy.wait(PATIENCE_S)
     with office.lock:
         office.tell(TWO, ONE, TWO)
         office.go_on.set()
@@ -93,7 +93,7 @@ def test_an_alarm_rings_when_its_time_has_come(office: Office) -> None:
         office.clerk.ring_at(SystemClock().monotonic() + 0.02, TWO)
         office.clerk.ring_at(SystemClock().monotonic() + 3600, BAD)
         office.clerk.ring_at(SystemClock().monotonic() + 0.01, ONE)
-        assert office.lock.wait_for(lambda: len(office.rung) == 2, LONGEST_S)
+        assert office.lock.wait_for(lambda: len(office.rung) == 2, PATIENCE_S)
     assert office.rung == [ONE, TWO]
 
 
@@ -113,5 +113,5 @@ def test_nobody_waits_for_a_clerk_that_died(office: Office, monkeypatch: pytest.
         office.tell(ONE)
         with pytest.raises(RuntimeError, match="has died"):
             office.clerk.wait_for(1)
-    assert died.wait(LONGEST_S)
+    assert died.wait(PATIENCE_S)
     assert office.wakes == 1

@@ -23,7 +23,8 @@ from reconciler.ports import BlobStat
 from reconciler.transfer.attempt import Fetched, Report
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.token import CancelToken
-from tests.unit.transfer.lanes import LONGEST_S, RESERVE_BYTES, Node, local, until, web
+from tests.patience import PATIENCE_S, until
+from tests.unit.transfer.lanes import RESERVE_BYTES, Node, local, web
 
 ONE, TWO, THREE = b"one" * 100, b"two" * 100, b"three" * 100
 A, B, C = web("a.example", "x"), web("b.example", "x"), web("c.example", "x")
@@ -68,7 +69,7 @@ class TestFetching:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A)
         node.lane.ensure((spec,))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         (shown,) = node.lane.progress()
         assert (shown.spec, shown.state, shown.total_bytes, shown.source) == (
             spec,
@@ -86,7 +87,7 @@ class TestFetching:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A)
         node.lane.ensure((spec,))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         until(lambda: "started" in node.statuses())
         before = node.registry.snapshot().generation
         node.lane.ensure((spec,))
@@ -232,7 +233,7 @@ class TestOwners:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A)
         node.lane.ensure((spec,))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         node.lane.ensure((replace(spec, owners=("models/a", "models/late")),))
         gate.opened.set()
         node.wait_woken(1)
@@ -286,7 +287,7 @@ class TestMirrors:
         gate = node.origins.hold(B)
         node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
         node.lane.ensure((busy,))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         node.lane.ensure((busy, late, other))
         node.wait_woken(1)
         assert node.row(other.digest) is not None
@@ -325,7 +326,7 @@ class TestLimits:
         other = node.fetch(THREE, B)
         gate = node.origins.hold(A)
         node.lane.ensure((first, second, other))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         node.wait_woken(1)
         assert node.job(other.digest) is None
         queued = node.job(second.digest)
@@ -339,15 +340,15 @@ class TestLimits:
         gates = [node.origins.hold(spec.sources[0]) for spec in specs]
         node.lane.set_limits(max_permits=2, hard_cap=16, per_host=4)
         node.lane.ensure(tuple(specs))
-        assert gates[0].arrived.wait(LONGEST_S)
-        assert gates[1].arrived.wait(LONGEST_S)
+        assert gates[0].arrived.wait(PATIENCE_S)
+        assert gates[1].arrived.wait(PATIENCE_S)
         node.lane.set_limits(max_permits=1, hard_cap=16, per_host=4)
         assert len(node.lane.progress()) == 2
         gates[0].opened.set()
         node.wait_woken(1)
         assert not gates[2].arrived.is_set()
         gates[1].opened.set()
-        assert gates[2].arrived.wait(LONGEST_S)
+        assert gates[2].arrived.wait(PATIENCE_S)
         gates[2].opened.set()
         node.wait_woken(3)
         assert node.registry.snapshot().jobs == {}
@@ -358,7 +359,7 @@ class TestLimits:
         first, second = node.fetch(ONE, hub), node.fetch(TWO, web("huggingface.co", "y"))
         gate = node.origins.hold(hub)
         node.lane.ensure((first, second, node.fetch(THREE, local("a")), node.fetch(b"four", local("b"))))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         node.wait_woken(2)
         assert set(node.registry.snapshot().jobs) == {first.digest, second.digest}
         gate.opened.set()
@@ -369,9 +370,9 @@ class TestLimits:
         gates = [node.origins.hold(spec.sources[0]) for spec in specs]
         node.lane.set_limits(max_permits=1, hard_cap=16, per_host=4)
         node.lane.ensure(tuple(specs))
-        assert gates[0].arrived.wait(LONGEST_S)
+        assert gates[0].arrived.wait(PATIENCE_S)
         node.lane.set_limits(max_permits=2, hard_cap=16, per_host=4)
-        assert gates[1].arrived.wait(LONGEST_S)
+        assert gates[1].arrived.wait(PATIENCE_S)
         assert [shown.spec for shown in node.lane.progress()] == specs
         for gate in gates:
             gate.opened.set()
@@ -544,7 +545,7 @@ class TestHeld:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A)
         node.lane.ensure((spec,))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         corr_id = node.told()[0].payload["corr_id"]
         node.lane.ensure((replace(spec, held=held),))
         node.wait_woken(1)
@@ -564,7 +565,7 @@ class TestHeld:
         first, second = node.fetch(ONE, A), node.fetch(TWO, B)
         gate = node.origins.hold(A)
         node.lane.ensure((first, second))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         node.lane.ensure((replace(first, held=JobState.PAUSED), second))
         until(lambda: (row := node.row(second.digest)) is not None and row.verified_at is not None)
         until(lambda: node.lane.active() == frozenset())
@@ -576,7 +577,7 @@ class TestHeld:
         node.origins.then(waiting.sources[0], FetchError(Code.HTTP, "503", transient=True, retry_after_s=99))
         gate = node.origins.hold(running.sources[0])
         node.lane.ensure((waiting, running, queued))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         until(lambda: len(node.lane.failures()) == 1)
         node.lane.ensure((replace(waiting, held=JobState.PAUSED), running, replace(queued, held=JobState.CANCELED)))
         states = {digest: job.state for digest, job in node.registry.snapshot().jobs.items()}
@@ -593,7 +594,7 @@ class TestHeld:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A)
         node.lane.ensure((spec,))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         node.lane.ensure((replace(spec, held=JobState.PAUSED),))
         node.lane.ensure((spec,))
         until(lambda: (row := node.row(spec.digest)) is not None and row.verified_at is not None)
@@ -624,7 +625,7 @@ class TestUnwanted:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A)
         node.lane.ensure((spec,))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         node.lane.ensure(())
         node.wait_woken(1)
         assert node.job(spec.digest) is None
@@ -641,7 +642,7 @@ class TestUnwanted:
         node.origins.then(waiting.sources[0], FetchError(Code.HTTP, "503", transient=True, retry_after_s=99))
         gate = node.origins.hold(running.sources[0])
         node.lane.ensure((failed, waiting, running, queued))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         until(lambda: len(node.lane.failures()) == 2)
         node.lane.ensure((running,))
         assert set(node.registry.snapshot().jobs) == {running.digest}
@@ -654,7 +655,7 @@ class TestUnwanted:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A)
         node.lane.ensure((spec,))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         node.lane.ensure(())
         node.lane.ensure((spec,))
         until(lambda: (row := node.row(spec.digest)) is not None and row.verified_at is not None)
@@ -665,7 +666,7 @@ class TestUnwanted:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A)
         node.lane.ensure((spec,))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         node.lane.ensure((node.fetch(ONE, B),))
         node.wait_woken(1)
         assert node.origins.asked == [A.redacted, B.redacted]
@@ -676,7 +677,7 @@ class TestUnwanted:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A, deaf=True)
         node.lane.ensure((spec,))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         node.lane.ensure(())
         gate.opened.set()
         node.wait_woken(1)
@@ -762,12 +763,12 @@ class TestRehashing:
 
         def slow(digest: Digest, place: Place, check: Callable[[int], None]) -> tuple[Digest, BlobStat]:
             entered.set()
-            assert go_on.wait(LONGEST_S)
+            assert go_on.wait(PATIENCE_S)
             return hash_blob(digest, place, check)
 
         node.store.hash_blob = slow  # type: ignore[method-assign]
         node.lane.ensure((spec,))
-        assert entered.wait(LONGEST_S)
+        assert entered.wait(PATIENCE_S)
         node.lane.ensure(())
         go_on.set()
         node.wait_woken(1)
@@ -799,7 +800,7 @@ class TestDisk:
 
         node.origins.then(B, ask, ask)
         node.lane.ensure((first,))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         node.lane.ensure((first, unknown))
         node.wait_woken(1)
         job = node.job(unknown.digest)
@@ -819,8 +820,8 @@ class TestStopping:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A)
         node.lane.ensure((spec,))
-        assert gate.arrived.wait(LONGEST_S)
-        assert node.lane.stop(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
+        assert node.lane.stop(PATIENCE_S)
         job = node.job(spec.digest)
         assert job is not None
         assert job.state is JobState.DOWNLOADING
@@ -837,7 +838,7 @@ class TestStopping:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A, deaf=True)
         node.lane.ensure((spec,))
-        assert gate.arrived.wait(LONGEST_S)
+        assert gate.arrived.wait(PATIENCE_S)
         assert not node.lane.stop(0.02)
         generation = node.registry.snapshot().generation
         gate.opened.set()
@@ -845,7 +846,7 @@ class TestStopping:
         assert node.registry.snapshot().generation == generation
 
     def test_a_stopped_lane_starts_nothing(self, node: Node) -> None:
-        node.lane.stop(LONGEST_S)
+        node.lane.stop(PATIENCE_S)
         node.lane.ensure((node.fetch(ONE),))
         assert node.origins.asked == []
         assert node.registry.snapshot().generation == 0
@@ -860,7 +861,7 @@ class TestRecovery:
         specs = (asked, own, failed)
         node.lane.ensure(specs)
         node.wait_woken(3)
-        node.lane.stop(LONGEST_S)
+        node.lane.stop(PATIENCE_S)
         node.clock.advance(600)
         node.lane = node.new_lane()
         node.lane.recover(node.registry.snapshot().jobs)
@@ -887,7 +888,7 @@ class TestRecovery:
         node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
         node.lane.ensure((spec,))
         node.wait_woken(1)
-        node.lane.stop(LONGEST_S)
+        node.lane.stop(PATIENCE_S)
         node.lane = node.new_lane()
         node.lane.recover(node.registry.snapshot().jobs)
         node.lane.ensure(())
