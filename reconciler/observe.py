@@ -67,7 +67,7 @@ def observe(  # noqa: PLR0913 — one per port that is looked through
     links = views.links()
     model_records = views.records()
     snapshot = registry.snapshot()
-    status, problem = store_status(snapshot.facts.get(STORE_ID), store.store_id())
+    status, problem = store_status(snapshot.facts.get(STORE_ID), store.store_id(), store.folder)
     free_bytes, total_bytes = store.disk_space()  # before the scan, or bytes that arrive in between count twice
     scan = store.scan() if status is StoreStatus.READY else _NOTHING
     observed = ObservedState(
@@ -92,7 +92,7 @@ def observe(  # noqa: PLR0913 — one per port that is looked through
     return observed, snapshot
 
 
-def store_status(recorded: str | None, found: str | None) -> tuple[StoreStatus, str]:
+def store_status(recorded: str | None, found: str | None, folder: str) -> tuple[StoreStatus, str]:
     """Whether the store may be touched, and what is wrong if not.
 
     A registry that records nothing takes over the store it finds: its database was lost.
@@ -102,8 +102,8 @@ def store_status(recorded: str | None, found: str | None) -> tuple[StoreStatus, 
     if found == recorded:
         return StoreStatus.READY, ""
     if found is None:
-        return StoreStatus.MISSING, "the store directory has no store.json: is its disk mounted?"
-    return StoreStatus.MISSING, f"the store directory holds another store: wanted {recorded}, got {found}"
+        return StoreStatus.MISSING, f"the store directory {folder} has no store.json: is its disk mounted?"
+    return StoreStatus.MISSING, f"the store directory {folder} holds another store: wanted {recorded}, got {found}"
 
 
 Running = Mapping[str, tuple[tuple[ProcessObserved, ...], RouteObserved | None]]

@@ -128,6 +128,11 @@ class BlobStore(Protocol):
     (reason `DiskInsufficient` for ENOSPC/EDQUOT, `StorageOperationFailed` otherwise) for the rest.
     """
 
+    @property
+    def folder(self) -> str:
+        """The folder, for people."""
+        ...
+
     def store_id(self) -> str | None:
         """The id in `store.json`; None if there is no store here. Raises StalledError on a newer format."""
         ...

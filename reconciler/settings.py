@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from reconciler.core.quantity import parse_duration
 from reconciler.core.source import PUBLIC_HUB
 from reconciler.environment import InvalidSettingError
+from reconciler.loop.git.location import check_path, check_ref, check_url
 
 DEFAULT_HF_TOKEN = "env:HF_TOKEN"  # noqa: S105 — the name of a variable, never a token
 _FIELDS_BY_VARIABLE = {
@@ -30,6 +31,9 @@ _FIELDS_BY_VARIABLE = {
     "RECONCILER_GIT_INTERVAL": "git_interval_s",
     "NO_COLOR": "no_color",
 }
+_OPTIONS = {"git_ref": "--ref", "git_path": "--path"}
+# All others are named like their field.
+
 DEFAULT_LISTEN = "127.0.0.1:8470"
 """Only this machine can reach it."""
 
@@ -159,6 +163,18 @@ def _programs(value: object) -> tuple[str, ...]:
     return programs
 
 
+def _git_url(value: object) -> str | None:
+    return None if value is None else check_url(str(value))
+
+
+def _git_ref(value: object) -> str:
+    return check_ref(str(value))
+
+
+def _git_path(value: object) -> str:
+    return check_path(str(value))
+
+
 def _optional_file(value: object) -> Path | None:
     return None if value is None else _folder(value)
 
@@ -234,11 +250,11 @@ class Settings(BaseSettings):
     """Where the token is that the state API asks for; needed unless only this machine can reach it."""
     api_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(default=())
     """Further names that clients may call this node by, joined by commas: others are refused (DNS rebinding)."""
-    git: str | None = Field(default=None)
+    git: Annotated[str | None, BeforeValidator(_git_url)] = Field(default=None)
     """The URL of the repository that `serve` follows; none: it watches PATHS."""
-    git_ref: str = Field(default="main")
+    git_ref: Annotated[str, BeforeValidator(_git_ref)] = Field(default="main")
     """The branch or tag that is followed."""
-    git_path: str = Field(default="manifests")
+    git_path: Annotated[str, BeforeValidator(_git_path)] = Field(default="manifests")
     """The folder or file of manifests in the repository; `.` is its root."""
     git_interval_s: Annotated[float, NoDecode, BeforeValidator(_duration_s)] = Field(
         default=60.0, validation_alias="RECONCILER_GIT_INTERVAL"
@@ -297,7 +313,7 @@ def _origin(location: str, options: Mapping[str, object]) -> str:
     """What people call the setting at pydantic's `location` (a field's name or its first alias)."""
     field = _FIELDS_BY_VARIABLE.get(location, location)
     if field in options:
-        return "--" + field.removesuffix("_s").replace("_", "-")
+        return _OPTIONS.get(field) or "--" + field.removesuffix("_s").replace("_", "-")
     if field == "hf_endpoint" and not os.environ.get("RECONCILER_HF_ENDPOINT"):
         return "HF_ENDPOINT"
     return variable_of(field)

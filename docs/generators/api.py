@@ -11,14 +11,14 @@ from typing import Any
 from generators.markdown import code, document, table
 
 from reconciler.clock import SystemClock
-from reconciler.publish.app import make_routes
+from reconciler.publish.http.app import make_routes
+from reconciler.publish.http.openapi import SCHEMAS, describe
+from reconciler.publish.http.sources import Sources
+from reconciler.publish.http.sse import Readers
 from reconciler.publish.machine import Machine
 from reconciler.publish.metrics import Metrics
-from reconciler.publish.openapi import SCHEMAS, describe
 from reconciler.publish.publisher import open_publisher
 from reconciler.publish.read_models import READ_MODELS
-from reconciler.publish.sources import Sources
-from reconciler.publish.sse import Readers
 from reconciler.registry.sqlite import SqliteRegistry
 
 INTRODUCTION = """\

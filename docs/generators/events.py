@@ -6,8 +6,8 @@ from generators.markdown import code, document, table
 from generators.source import member_docs
 
 from reconciler.core.event import Topic
-from reconciler.publish.event_routes import MAX_PREFIXES, MAX_REPLAY
-from reconciler.publish.sse import HEARTBEAT_S, RETRY_MS
+from reconciler.publish.http.event_routes import MAX_PREFIXES, MAX_REPLAY
+from reconciler.publish.http.sse import HEARTBEAT_S, RETRY_MS
 from reconciler.publish.stream import MEMORY_TOPICS, ResyncReason
 
 WIRE = f"""\

@@ -19,8 +19,9 @@ from reconciler.core.plan import Plan, PlanPolicy
 from reconciler.core.report import RunReport
 from reconciler.loop import subject as subjects
 from reconciler.loop.converge import Converger, Orders, Watcher
-from reconciler.loop.down import TakenDown, await_end, running, stop_all
+from reconciler.loop.down import TakenDown, await_end, running, stop_all, told
 from reconciler.loop.last_good import LastGood
+from reconciler.loop.node import Node
 from reconciler.loop.revisions import last_desired
 from reconciler.loop.scrub import VerifyReport, scrub
 from reconciler.loop.steering import Decision, Deed, Operator, View, decide
@@ -65,13 +66,18 @@ def undelete(settings: Settings, subject: str, observer: Watcher) -> tuple[str, 
 
 def steer(settings: Settings, deed: Deed, subject: str, reason: str) -> Decision:
     """The directive is committed. Takes no lock: another process may write, and sees it within a second."""
+    decision = _decide(settings, deed, subject, reason)
+    if decision.changes and writer_of(settings.state_dir) is None:
+        return replace(decision, message=f"{decision.message}{LATER}")
+    return decision
+
+
+def _decide(settings: Settings, deed: Deed, subject: str, reason: str) -> Decision:
     with open_registry(settings) as registry:
         view = View(registry.snapshot(), None if subject == NODE else _accepted(settings))
         operator = Operator(_operator(), SystemClock().now(), " ".join(reason.split()), new_id())
         decision = decide(deed, subject, view, operator)
         registry.commit(ChangeSet(decision.changes, decision.events))
-    if decision.changes and writer_of(settings.state_dir) is None:
-        return replace(decision, message=f"{decision.message}{LATER}")
     return decision
 
 
@@ -79,14 +85,28 @@ def down(settings: Settings, reason: str, timeout_s: float, observer: Watcher) -
     """No process of a slot is left, or the time is over; done here, or by the process that holds the writer lock."""
     with unlocked_node(settings, PlanPolicy(), observer) as (seen, _):
         before = running(seen.backends.runtimes)
-    decision = steer(settings, Deed.DOWN, NODE, reason)
+    decision = _decide(settings, Deed.DOWN, NODE, reason)
     try:
-        with locked_node(settings, PlanPolicy(), observer) as (node, _):
+        with locked_node(settings, policy_of(settings), observer) as (node, _):
             stop_all(node.backends.runtimes)
-            return decision, await_end(node.backends.runtimes, node.backends.clock, before, timeout_s)
+            found = await_end(node.backends.runtimes, node.backends.clock, before, timeout_s)
+            _record_slots(settings, node)
     except WriterLockedError:
         with unlocked_node(settings, PlanPolicy(), observer) as (node, _):
-            return decision, await_end(node.backends.runtimes, node.backends.clock, before, timeout_s)
+            found = await_end(node.backends.runtimes, node.backends.clock, before, timeout_s)
+    return told(decision, found), found
+
+
+def _record_slots(settings: Settings, node: Node) -> None:
+    """What holds now of slots and the node is recorded, as no pass will say it; all else stands as it was."""
+    desired = _accepted(settings)
+    if desired is None:
+        return
+    look = node.look(desired)
+    changed = {NODE, *(slot.ref for slot in desired.slots.values())}
+    found = (c for c in node.conditions(desired, look, Circumstances()) if c.object in changed)
+    stand = (c for c in look.snapshot.conditions if c.object not in changed)
+    node.record((*found, *stand), look.snapshot)
 
 
 def _accepted(settings: Settings) -> DesiredState | None:

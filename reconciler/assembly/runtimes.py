@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from reconciler.cas.files import FileBlobStore
+from reconciler.core.errors import StalledError
 from reconciler.core.process import ProcessObserved, RouteObserved
 from reconciler.core.slot import SlotTarget
 from reconciler.environment import process_environment, resolve_secret
@@ -102,13 +103,23 @@ def _load(around: Surroundings) -> Runtimes:
     return cast("Runtimes", built)
 
 
-def find_program(program: str, allowed: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
-    """The absolute path of an allowed program; None if it is not allowed, or there is none.
+def find_program(program: str, allowed: tuple[str, ...], environment: Mapping[str, str]) -> str:
+    """The absolute path of an allowed program. Raises StalledError (reason `CannotStart`).
 
     What PATH names relative to the working directory is left out: that may be a checkout of somebody's manifests.
     """
     if program not in allowed:
-        return None
+        raise _cannot_run(program, "slots may not run it", "name it in RECONCILER_RUNTIMES")
     folders = [folder for folder in environment.get("PATH", os.defpath).split(os.pathsep) if Path(folder).is_absolute()]
     found = shutil.which(program, path=os.pathsep.join(folders))
-    return found if found is not None and Path(found).is_absolute() else None
+    if found is not None and Path(found).is_absolute():
+        return found
+    if os.sep in program:
+        raise _cannot_run(program, "there is no such program, or this user may not run it", "install it")
+    searched = ", ".join(folders) or "which names no absolute folder"
+    hint = "install it in one of these folders, or add its folder to the PATH of this program"
+    raise _cannot_run(program, f"it is not on PATH ({searched})", hint)
+
+
+def _cannot_run(program: str, why: str, hint: str) -> StalledError:
+    return StalledError(f"cannot run {program}: {why}", reason="CannotStart", hint=hint)

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from reconciler.assembly.build import Parts, build_node, command_line, new_id, open_registry, policy_of
-from reconciler.assembly.reload import reload
+from reconciler.assembly.reload import Reload, reload
 from reconciler.assembly.service import ServeOptions, Service
 from reconciler.assembly.signals import Signals
 from reconciler.clock import SystemClock
@@ -49,6 +49,7 @@ def serve(settings: Settings, options: ServeOptions, service: Service) -> Exit:
         daemon = stack.enter_context(_daemon(settings, options, service, signals))
         daemon.run()
         service.stopping()
+    _log.info("stopped by %s", signals.stopped_by)
     return signals.exit_code
 
 
@@ -97,15 +98,20 @@ def _reload(held: _Held, options: ServeOptions, node: Node, service: Service, da
         held.current = found.settings
         node.policy = replace(node.policy, runtimes=found.settings.runtimes)
         service.settle(found.settings)
-        _log.info(
-            "reloaded: applied %s; a restart is required for %s",
-            ", ".join(found.applied) or "nothing",
-            ", ".join(found.restart_required) or "nothing",
-            extra={"applied": found.applied, "restart_required": found.restart_required},
-        )
+        fields = {"applied": found.applied, "restart_required": found.restart_required}
+        _log.info("reloaded: %s", _effects(found), extra=fields)
     finally:
         daemon.reload()
         service.ready()
+
+
+def _effects(found: Reload) -> str:
+    said = []
+    if found.applied:
+        said.append(f"applied {', '.join(found.applied)}")
+    if found.restart_required:
+        said.append(f"a restart is required for {', '.join(found.restart_required)}")
+    return "; ".join(said) or "no setting changed"
 
 
 def _source(settings: Settings, paths: tuple[str, ...], held: _Held, clock: Clock) -> Source:
@@ -114,9 +120,9 @@ def _source(settings: Settings, paths: tuple[str, ...], held: _Held, clock: Cloc
         return FolderSource(
             paths, settings.state_dir / "requests", last_good.LastGood(settings.state_dir / "last-good.json"), clock
         )
-    git = importlib.import_module("reconciler.loop.git")
-    mirror = importlib.import_module("reconciler.loop.git_mirror")
-    location = importlib.import_module("reconciler.loop.git_location")
+    git = importlib.import_module("reconciler.loop.git.source")
+    mirror = importlib.import_module("reconciler.loop.git.mirror")
+    location = importlib.import_module("reconciler.loop.git.location")
     access = mirror.GitAccess(
         process_environment(), lambda: _secret(held.current.git_token), settings.git_signers, offline=settings.offline
     )
@@ -134,7 +140,7 @@ def _source(settings: Settings, paths: tuple[str, ...], held: _Held, clock: Cloc
 def _named(settings: Settings, paths: tuple[str, ...]) -> str:
     if settings.git is None:
         return " ".join(paths)
-    location = importlib.import_module("reconciler.loop.git_location")
+    location = importlib.import_module("reconciler.loop.git.location")
     shown: str = location.git_location(settings.git, settings.git_ref, settings.git_path).identity
     return shown
 
@@ -200,7 +206,8 @@ def _once(done: Callable[[], None]) -> Callable[[Status], None]:
 
 
 def _log_action(action: Action, result: Result) -> None:
-    fields = {"action": action.id, "reason": result.reason or action.reason}
+    owner = action.owners[0] if action.owners else ""
+    fields = {"object": owner, "action": action.id, "reason": result.reason or action.reason}
     match result.status:
         case ResultStatus.DONE:
             _log.info("%s %s: %s", action.op, action.name, action.message, extra=fields)

@@ -38,6 +38,11 @@ class Signals:
         self._writing.setblocking(False)
 
     @property
+    def stopped_by(self) -> str:
+        """The name of the signal that ended the service; empty while none has."""
+        return "" if self._stopped_by is None else self._stopped_by.name
+
+    @property
     def exit_code(self) -> Exit:
         """What the process is to end with."""
         return Exit.OK if self._stopped_by is None else _EXITS[self._stopped_by]

@@ -28,6 +28,11 @@ class FileBlobStore:
         self._root = str(store_dir.absolute())
         self._identity = StoreIdentity(self._root)
 
+    @property
+    def folder(self) -> str:
+        """The folder, for people."""
+        return self._root
+
     def store_id(self) -> str | None:
         """The id in `store.json`; None if there is none."""
         return self._identity.read()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.core.process import ProcessState
+from reconciler.loop.steering import Decision
 from reconciler.loop.trigger import Trigger
 from reconciler.ports import Clock, Runtimes
 
@@ -19,6 +20,25 @@ class TakenDown:
     """Slots that had a process or a stable address, and have neither any more."""
     left: tuple[str, ...]
     """Slots that still had one of them when the time was over."""
+
+
+def told(decision: Decision, found: TakenDown) -> Decision:
+    """The decision, saying what became of the processes."""
+    said = []
+    if found.ended:
+        said.append(f"stopped {_named(found.ended)}")
+    if found.left:
+        said.append(f"{_named(found.left)} still {'ends' if len(found.left) == 1 else 'end'}")
+    if not said:
+        said.append("no slot had a process")
+        if not decision.changes:
+            return replace(decision, message=f"{decision.message}; {said[0]}")
+    message = f"{'; '.join(said)}; none is started before the next `reconcile`, start of `serve` or `reconcile resume`"
+    return replace(decision, message=message)
+
+
+def _named(slots: tuple[str, ...]) -> str:
+    return ", ".join(f"slots/{slot}" for slot in slots)
 
 
 def running(runtimes: Runtimes) -> tuple[str, ...]:

@@ -101,11 +101,14 @@ class FolderSource:
         except StalledError as error:
             held = self._revisions.hold("paths")
             wrong = Diagnostic(error.reason, error.message, hint=error.hint)
-            return self._answer(held, error.reason, error.message, (wrong,))
+            return self._answer(held, error.reason, f"{error.message}; {_holds(held)}", (wrong,))
         revision = self._revisions.take(layers, paths)
         if not revision.errors:
             return self._answer(revision)
-        return self._answer(revision, "ManifestInvalid", summary(revision.errors), revision.errors)
+        message = summary(revision.errors)
+        if revision.accept is None:
+            message = f"{message}; {_holds(revision)}"
+        return self._answer(revision, "ManifestInvalid", message, revision.errors)
 
     def _answer(
         self, revision: Revision, reason: str = "", message: str = "", errors: tuple[Diagnostic, ...] = ()
@@ -121,6 +124,13 @@ class FolderSource:
         return SourceRead(
             revision.desired, revision.accept, status, reason=reason, errors=errors, warnings=revision.warnings
         )
+
+
+def _holds(revision: Revision) -> str:
+    """What is desired meanwhile, in words."""
+    if revision.desired is None:
+        return "no earlier manifests are known"
+    return "the last good manifests hold and nothing is pruned"
 
 
 def summary(errors: tuple[Diagnostic, ...]) -> str:

@@ -17,6 +17,7 @@ from reconciler.core.report import Result, ResultStatus
 from reconciler.core.status import Condition
 from reconciler.loop.agenda import Agenda, agenda_at
 from reconciler.loop.node import Look, Node
+from reconciler.loop.retries import Retries
 from reconciler.loop.scrubber import Scrubs
 from reconciler.loop.source import Source, SourceRead
 from reconciler.loop.transition import Transition
@@ -45,11 +46,21 @@ class Passed:
 class Passes:
     """The passes of one daemon, one after the other, in one thread."""
 
-    def __init__(self, node: Node, source: Source, scrubs: Scrubs, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        source: Source,
+        scrubs: Scrubs,
+        new_id: Callable[[], str],
+        on_read: Callable[[SourceRead], None],
+    ) -> None:
+        """`on_read` hears what the source says before anything is done about it."""
         self._node = node
+        self._on_read = on_read
         self._source = source
         self._scrubs = scrubs
         self._new_id = new_id
+        self._retries = Retries()
         self._facts: dict[str, str] | None = None
         self._has_recovered = False
         self._last: Status | None = None
@@ -59,12 +70,14 @@ class Passes:
         clock = self._node.backends.clock
         began_s = clock.monotonic()
         read = self._source.read()
+        self._on_read(read)
         desired = read.desired or _UNKNOWN
         agenda = self._agenda(desired, clock.now())
         look = self._node.look(desired, prune_is_due=_may_prune(agenda, desired, clock.now()))
         outcome = self._apply(read, look)
         results = () if outcome is None else outcome.results
-        conditions = self._conditions(read, look, results)
+        retry_at = self._retry_at(desired, look, results)
+        conditions = self._conditions(read, look, results, retry_at)
         found = self._node.record(conditions, look.snapshot)
         if outcome is not None:
             self._keep(self._handled(agenda, look, results))
@@ -82,7 +95,7 @@ class Passes:
             suspended=node_hold(look.observed.directives) is not None,
         )
         did_something = outcome is not None and outcome.did_something
-        return Passed(status, read, found, did_something, self._wake_at(agenda, desired, look))
+        return Passed(status, read, found, did_something, self._wake_at(agenda, retry_at, look))
 
     @property
     def interval_s(self) -> float:
@@ -129,13 +142,14 @@ class Passes:
         self._node.settle(look)
         return self._node.apply(read.desired, look)
 
-    def _conditions(self, read: SourceRead, look: Look, results: tuple[Result, ...]) -> tuple[Condition, ...]:
+    def _conditions(
+        self, read: SourceRead, look: Look, results: tuple[Result, ...], retry_at: datetime
+    ) -> tuple[Condition, ...]:
         troubles = _troubles(read)
         if read.desired is None:
             # Nothing is known of the objects: what was recorded of them stands.
             own = node_conditions(troubles, look.observed.node.revision or "", look.known, look.at)
             return (*own, *(c for c in look.snapshot.conditions if c.object != NODE))
-        retry_at = look.at + timedelta(seconds=read.desired.schedule.reconcile_s)
         around = Circumstances(failures(results), troubles, retry_at, read.status.commit)
         return self._node.conditions(read.desired, look, around)
 
@@ -160,8 +174,14 @@ class Passes:
             self._node.backends.registry.commit(ChangeSet(changes))
             self._facts.update((change.key, change.value) for change in changes)
 
-    def _wake_at(self, agenda: Agenda, desired: DesiredState, look: Look) -> datetime:
-        times = [look.at + timedelta(seconds=desired.schedule.reconcile_s), *agenda.next_at(look.at)]
+    def _retry_at(self, desired: DesiredState, look: Look, results: tuple[Result, ...]) -> datetime:
+        """When what failed is tried again; at the latest, all is looked at anew."""
+        latest = look.at + timedelta(seconds=desired.schedule.reconcile_s)
+        soon = self._retries.next_at(failures(results).keys(), look.at)
+        return latest if soon is None else min(soon, latest)
+
+    def _wake_at(self, agenda: Agenda, retry_at: datetime, look: Look) -> datetime:
+        times = [retry_at, *agenda.next_at(look.at)]
         times += [at for at in (look.plan.wake_at, self._node.backends.lane.next_attempt_at()) if at is not None]
         return min(times)
 

@@ -23,7 +23,7 @@ from reconciler.loop.ended_jobs import EndedJobs
 from reconciler.loop.node import Node
 from reconciler.loop.passes import Passed, Passes
 from reconciler.loop.scrubber import Scrubs
-from reconciler.loop.source import Source
+from reconciler.loop.source import Source, SourceRead
 from reconciler.loop.transition import Transition
 from reconciler.publish.status import Status
 
@@ -111,7 +111,7 @@ class Daemon:
         self._outlets = outlets
         self._new_id = new_id
         self._ended_jobs = EndedJobs(node.backends.registry)
-        self._passes = Passes(node, source, scrubs, new_id)
+        self._passes = Passes(node, source, scrubs, new_id, self._tell_source)
         self._stopping = False
         self._has_begun = False
         self._failed_passes = 0
@@ -260,7 +260,6 @@ class Daemon:
 
     def _tell(self, passed: Passed) -> None:
         """What is new to whoever reads the log; a pass that found nothing to do says nothing."""
-        self._tell_source(passed)
         ready = {t.after.object: t.after.reason for t in passed.transitions if t.after is not None and _is_ready(t)}
         for transition in passed.transitions:
             _log_transition(transition, is_said=not _is_ready(transition) and _reason_of(transition) in ready.items())
@@ -269,19 +268,19 @@ class Daemon:
             _log.error("a bug in a transfer thread:\n%s", crash)
         self._told_crashes = len(crashes)
 
-    def _tell_source(self, passed: Passed) -> None:
-        source = passed.status.source
-        said = (source.revision, source.commit or "", source.message, *passed.read.warnings)
+    def _tell_source(self, read: SourceRead) -> None:
+        source = read.status
+        said = (source.revision, source.commit or "", source.message, *read.warnings)
         if said == self._said:
             return
         self._said = said
-        for error in passed.read.errors:
+        for error in read.errors:
             _log.error("%s", error, extra={"reason": error.reason})
-        for warning in passed.read.warnings:
+        for warning in read.warnings:
             _log.warning("%s", warning)
-        if not source.is_ready and not passed.read.errors:
-            level = logging.INFO if passed.read.reason in _PASSING else logging.WARNING
-            _log.log(level, "the source is not ready: %s", source.message, extra={"reason": passed.read.reason})
+        if not source.is_ready and not read.errors:
+            level = logging.INFO if read.reason in _PASSING else logging.WARNING
+            _log.log(level, "the source is not ready: %s", source.message, extra={"reason": read.reason})
         elif source.is_ready:
             where = f"commit {source.commit}" if source.commit else f"revision {source.revision[:12]}"
             _log.info("converging to %s of %s", where, source.location)

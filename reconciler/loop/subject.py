@@ -101,7 +101,9 @@ def object_named(subject: str, known: Iterable[str], sections: tuple[str, ...] =
     if found:
         return found[0]
     raise StalledError(
-        f"{subject!r} names no {_any_of(sections)} of this machine", reason="NoSuchObject", hint=_near(subject, refs)
+        f"{subject!r} names no {_any_of(sections)} of this machine",
+        reason="NoSuchObject",
+        hint=_near(subject, refs, sections),
     )
 
 
@@ -120,12 +122,14 @@ def _any_of(sections: tuple[str, ...]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _near(subject: str, refs: list[str]) -> str:
+def _near(subject: str, refs: list[str], sections: tuple[str, ...]) -> str:
     """What may have been meant, the nearest first; else where to look."""
     names = {ref.partition("/")[2] for ref in refs}
     close = get_close_matches(subject.rpartition("/")[2], names, n=NEAR_SHOWN, cutoff=0.6)
     near = [ref for name in close for ref in refs if ref.partition("/")[2] == name]
-    return f"did you mean {' or '.join(near)}?" if near else "`reconcile status` lists what there is"
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"`reconcile {f'get {sections[0]}' if len(sections) == 1 else 'status'}` lists what there is"
 
 
 def _entry_ref(subject: str, observed: ObservedState) -> str | None:

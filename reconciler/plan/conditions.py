@@ -8,6 +8,7 @@ from datetime import datetime
 
 from reconciler.core.action import Action, Block
 from reconciler.core.desired import DesiredState
+from reconciler.core.digest import Digest
 from reconciler.core.job import Job, JobState, reason_of
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.plan import Footing, Plan, SlotStanding
@@ -16,6 +17,9 @@ from reconciler.core.status import MAX_HISTORY, Condition, ConditionType, Past
 from reconciler.plan.holds import SUSPENDED, is_held, node_hold, object_hold, pin_of, reason_of_hold, told
 
 NODE = "node"
+
+MAX_NAMED = 3
+# Of the objects that are not ready: a message is one line, and each of them has conditions of its own.
 
 Known = Mapping[tuple[str, str], Condition]
 """The conditions that were recorded last, by (object, type)."""
@@ -76,14 +80,14 @@ def derive_conditions(
     """
     open_actions = _by_owner(plan.actions)
     jobs = {f"{digest}": job for digest, job in observed.jobs.items()}
-    verdicts = [(NODE, _at_commit(_node(observed, plan, around), around.commit))]
     standings = {f"slots/{standing.slot}": standing for standing in plan.standings}
-    verdicts += [
+    objects = [
         (ref, _noted(ref, _object(open_actions.get(ref, ()), jobs, observed, around, standings.get(ref)), observed))
         for ref in _declared(desired)
     ]
-    verdicts += [(ref, _superseded(ref)) for ref in desired.superseded]
-    return tuple(_conditions(verdicts, desired.revision, known, now))
+    node = _at_commit(_node(observed, plan, around, objects), around.commit)
+    superseded = [(ref, _superseded(ref)) for ref in desired.superseded]
+    return tuple(_conditions([(NODE, node), *objects, *superseded], desired.revision, known, now))
 
 
 def node_conditions(troubles: tuple[Trouble, ...], revision: str, known: Known, now: datetime) -> tuple[Condition, ...]:
@@ -147,7 +151,7 @@ def _causes(action: Action, by_id: Mapping[str, Action]) -> list[Action]:
     return [cause for cause in found if cause.is_job or cause.blocked]
 
 
-def _node(observed: ObservedState, plan: Plan, around: Circumstances) -> _Verdict:
+def _node(observed: ObservedState, plan: Plan, around: Circumstances, objects: list[tuple[str, _Verdict]]) -> _Verdict:
     if observed.node.store is StoreStatus.MISSING:
         message = observed.node.store_problem
         missing = (ConditionType.STORE_MISSING, True, "StoreMissing", message, None)
@@ -164,9 +168,20 @@ def _node(observed: ObservedState, plan: Plan, around: Circumstances) -> _Verdic
         return _Verdict(((ConditionType.READY, False, "PruneBlocked", plan.fuse.message, None), *blocked))
     if plan.is_empty:
         return _idle(plan)
-    if _is_withheld(plan):
+    return _unfinished(observed, plan, around, objects)
+
+
+def _unfinished(
+    observed: ObservedState, plan: Plan, around: Circumstances, objects: list[tuple[str, _Verdict]]
+) -> _Verdict:
+    """Something is left: it is withheld, it has failed, or work on it goes on."""
+    withheld = frozenset(action.id for action in plan.blocked)
+    if _is_stuck(plan, withheld):
         message = f"{_actions(plan)} withheld until a person decides"
         return _Verdict(((ConditionType.READY, False, "Withheld", message, plan.wake_at),))
+    failed = frozenset(action.id for action in plan.actions if _has_failed(action, observed, around))
+    if _is_stuck(plan, withheld | failed) and not any(_moves(standing) for standing in plan.standings):
+        return _at_rest(plan, failed, around, objects)
     message = f"{_actions(plan)} left"
     return _Verdict(((ConditionType.READY, False, "Progressing", message, plan.wake_at),))
 
@@ -190,14 +205,44 @@ def _at_commit(verdict: _Verdict, commit: str | None) -> _Verdict:
     return _Verdict(((kind, status, reason, f"{message}, at commit {commit}", next_at), *verdict.rows[1:]))
 
 
-def _is_withheld(plan: Plan) -> bool:
-    """Whether nothing is left but what is blocked and what waits for that."""
+def _is_stuck(plan: Plan, causes: frozenset[str]) -> bool:
+    """Whether nothing is left but the actions `causes` and what waits for them."""
     stuck: set[str] = set()
     for action in plan.actions:
-        if action.blocked is None and stuck.isdisjoint(action.depends_on):
+        if action.id not in causes and stuck.isdisjoint(action.depends_on):
             return False
         stuck.add(action.id)
     return True
+
+
+def _has_failed(action: Action, observed: ObservedState, around: Circumstances) -> bool:
+    """Whether it was tried and nothing tries it again soon: a job that waits for its next try has not failed yet."""
+    if not action.is_job:
+        return action.id in around.failures
+    job = observed.jobs.get(Digest(action.name))
+    return job is not None and job.state is JobState.ERROR
+
+
+def _moves(standing: SlotStanding) -> bool:
+    return standing.footing is Footing.MOVING or standing.next_attempt_at is not None
+
+
+def _at_rest(
+    plan: Plan, failed: frozenset[str], around: Circumstances, objects: list[tuple[str, _Verdict]]
+) -> _Verdict:
+    """Nothing goes on, and not all is well: which objects, and why."""
+    unready = [(ref, verdict.rows[0]) for ref, verdict in objects if not verdict.rows[0][1]]
+    names = [f"{ref} ({reason})" for ref, (_, _, reason, _, _) in unready]
+    times = [at for _, (_, _, _, _, at) in unready if at is not None]
+    for action in plan.actions:
+        if action.id in failed and {ref for ref, _ in unready}.isdisjoint(action.owners):
+            failure = around.failures.get(action.id)
+            names.append(f"{action.name} ({failure.reason if failure and failure.reason else 'Failed'})")
+            times += [around.retry_at] if around.retry_at is not None else []
+    shown = ", ".join(names[:MAX_NAMED])
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    message = f"{len(names)} not ready: {shown}{more}"
+    return _Verdict(((ConditionType.READY, False, "ObjectsNotReady", message, min(times, default=None)),))
 
 
 def _actions(plan: Plan) -> str:

@@ -42,7 +42,8 @@ def rest(slot: ProcessSlot, why: Demand) -> SlotSteps:
     if failure is not None:
         return steps_of(slot, actions, rewritten, stalled_by(slot, failure))
     before = f", if it can; until now it served {current.model}" if current is not None and is_another else ""
-    message = f"{why.message}; it serves {slot.target.model} then{before}"
+    when = "then" if why.reason == "Unloaded" else "when it is started again"  # only that message says what starts it
+    message = f"{why.message}; it serves {slot.target.model} {when}{before}"
     return steps_of(slot, actions, rewritten, standing_of(slot, Footing.READY, why.reason, message))
 
 

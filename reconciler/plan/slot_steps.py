@@ -110,8 +110,7 @@ def set_route(slot: str, port: int | None, launch_id: str | None, *, reason: str
 
 def admit(action: Action, target: SlotTarget, runtimes: tuple[str, ...]) -> Action:
     """The start, withheld if its program is not one that this node runs, or would be made to run another's code."""
-    if target.launch is None:
-        return action
+    assert target.launch is not None, "files alone start nothing"
     program, message = target.launch.runtime.command[0], ""
     if program not in runtimes:
         message = f"{program} is not among the programs that this node runs; allow it with RECONCILER_RUNTIMES"

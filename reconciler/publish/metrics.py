@@ -21,7 +21,8 @@ from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import Event, EventId, Topic
 from reconciler.core.job import Code, reason_of
 from reconciler.core.job import Status as JobStatus
-from reconciler.core.observed import BlobObserved, ObservedState, Place
+from reconciler.core.observed import BlobObserved, ObservedState, Place, StoreStatus
+from reconciler.core.plan import Footing
 from reconciler.core.report import Result, ResultStatus
 from reconciler.ports import Registry
 from reconciler.publish.status import Status
@@ -64,7 +65,8 @@ class Metrics:
         self._series.register(self)
         self._duration = Histogram(
             PREFIX + "reconcile_duration_seconds",
-            "How long passes took, by result: converged, pending, blocked, error, failed.",
+            "How long passes took, by result: error (the pass or an action of it failed), pending (something is left), "
+            "converged.",
             ["result"],
             buckets=DURATIONS_S,
             registry=self._series,
@@ -155,17 +157,21 @@ class Metrics:
 
 
 def outcome(status: Status) -> str:
-    """What a pass is counted as: the first of failed, error, blocked, pending, converged that applies."""
-    ended = {result.status for result in status.results}
-    if status.failed:
-        return "failed"
-    if ResultStatus.FAILED in ended:
+    """What a pass is counted as: the first of error, pending, converged that applies."""
+    if status.failed or any(_has_failed(result) for result in status.results):
         return "error"
-    if ResultStatus.BLOCKED in ended or status.plan.blocked:
-        return "blocked"
-    if ResultStatus.WAITING in ended or status.plan.jobs:
-        return "pending"
-    return "converged"
+    return "pending" if _is_anything_left(status) else "converged"
+
+
+def _is_anything_left(status: Status) -> bool:
+    """Whether the machine is not as declared, whatever the pass did; a source that can't be used may declare more."""
+    done = frozenset(result.id for result in status.results if result.status is ResultStatus.DONE)
+    return (
+        not status.source.is_ready
+        or status.observed.node.store is StoreStatus.MISSING
+        or any(action.id not in done for action in status.plan.actions)
+        or any(standing.footing is not Footing.READY for standing in status.plan.standings)
+    )
 
 
 def drifted(status: Status, before: Status | None) -> tuple[Action, ...]:

@@ -18,16 +18,16 @@ import uvicorn
 from reconciler import __version__
 from reconciler.core.errors import StalledError
 from reconciler.ports import Clock, Progress, Registry
-from reconciler.publish.app import make_app
-from reconciler.publish.config import ApiConfig
-from reconciler.publish.connection import Connection, Limits, protocol
 from reconciler.publish.health import Ailment, unhealthy, unready
+from reconciler.publish.http.app import make_app
+from reconciler.publish.http.config import ApiConfig
+from reconciler.publish.http.connection import Connection, Limits, protocol
+from reconciler.publish.http.sources import Sources
+from reconciler.publish.http.sse import Readers
 from reconciler.publish.machine import Machine, open_files
 from reconciler.publish.metrics import Metrics
 from reconciler.publish.publisher import Publisher, open_publisher
 from reconciler.publish.ring import RingSize
-from reconciler.publish.sources import Sources
-from reconciler.publish.sse import Readers
 from reconciler.publish.status import Status
 
 __all__ = ["ApiConfig", "StateApi"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,9 +17,12 @@ from reconciler import durable
 from reconciler.core.digest import Digest
 from reconciler.core.errors import StalledError
 from reconciler.core.process import ProcessState
+from reconciler.slots import logs
 from reconciler.slots.identity import Identity
 
 FORMAT = 1
+LAUNCHES = ".launches"
+"""The folder below `slots` with the records of the slots' own processes."""
 _SUFFIX = ".json"
 
 
@@ -53,8 +56,10 @@ class LaunchRecord:
 class LaunchFiles:
     """The records of one folder. Written by the pass and by the one thread that watches the launch."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, logs_folder: Path | None = None) -> None:
+        """Logs that moved with the state directory are found in `logs_folder`; without it they are where they were."""
         self._folder = folder.absolute()
+        self._logs_folder = logs_folder
 
     def load(self) -> tuple[LaunchRecord, ...]:
         """All records, oldest first. Raises StalledError (reason `LaunchUnreadable`)."""
@@ -91,7 +96,7 @@ class LaunchFiles:
         if data is None:
             return None
         try:
-            return decode(data)
+            return self._here(decode(data))
         except ValueError as error:
             # Without it nobody knows what runs, and a second process would be started beside the first.
             raise StalledError(
@@ -99,6 +104,11 @@ class LaunchFiles:
                 reason="LaunchUnreadable",
                 hint="stop the process it is about, then remove the file",
             ) from error
+
+    def _here(self, record: LaunchRecord) -> LaunchRecord:
+        if self._logs_folder is None:
+            return record
+        return replace(record, log_path=str(logs.path_of(self._logs_folder, record.slot, record.launch_id)))
 
     def _path(self, slot: str, launch_id: str) -> Path:
         return self._folder / slot / f"{launch_id}{_SUFFIX}"

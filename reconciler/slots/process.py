@@ -21,7 +21,7 @@ from reconciler.slots.expand import (
     marks,
 )
 from reconciler.slots.identity import boot_id
-from reconciler.slots.launch import LaunchFiles, LaunchRecord
+from reconciler.slots.launch import LAUNCHES, LaunchFiles, LaunchRecord
 from reconciler.slots.proxy import HOLD_S, Proxies, Upstream
 from reconciler.slots.spawn import free_port
 from reconciler.slots.supervisor import Seen, Supervisor
@@ -38,8 +38,8 @@ class Provision:
     """What processes are started with, besides their target."""
 
     generation_path: GenerationPath
-    find_program: Callable[[str], str | None]
-    """The absolute path of the program that a command begins with; None if there is none, or it may not be run."""
+    find_program: Callable[[str], str]
+    """The absolute path of the program that a command begins with. Raises StalledError (reason `CannotStart`)."""
     environment: Mapping[str, str]
     """Of this program; processes get the basics of it."""
     resolve_secret: ResolveSecret
@@ -87,7 +87,7 @@ class ProcessRuntimes:
             patience.grace_s,
             patience.drain_s,
         )
-        self._launches = Supervisor(LaunchFiles(slots / ".launches"), care, clock, wake)
+        self._launches = Supervisor(LaunchFiles(slots / LAUNCHES, self._logs), care, clock, wake)
         self._proxies = Proxies(state_dir, clock, wake, patience.hold_s)
 
     def observe(self) -> Mapping[str, tuple[tuple[ProcessObserved, ...], RouteObserved | None]]:
@@ -148,14 +148,7 @@ class ProcessRuntimes:
 
     def _command(self, target: SlotTarget, port: int) -> tuple[str, ...]:
         words = command_of(target, port, self._provision.generation_path)
-        program = self._provision.find_program(words[0])
-        if program is None:
-            raise StalledError(
-                f"cannot run {words[0]}: there is no such program here, or slots may not run it",
-                reason="CannotStart",
-                hint="install it, or name it in RECONCILER_RUNTIMES",
-            )
-        return program, *words[1:]
+        return self._provision.find_program(words[0]), *words[1:]
 
     def _intent(self, slot: str, launch_id: str, target: SlotTarget, launch: Launch, port: int) -> LaunchRecord:
         now = self._clock.now()

@@ -24,8 +24,9 @@ from reconciler.core.process import ProcessState, RouteObserved
 from reconciler.ports import Clock
 from reconciler.slots import logs, proxy_server
 from reconciler.slots.expand import marks
+from reconciler.slots.holders import Holder, holder_of
 from reconciler.slots.identity import boot_id
-from reconciler.slots.launch import LaunchFiles, LaunchRecord
+from reconciler.slots.launch import LAUNCHES, LaunchFiles, LaunchRecord
 from reconciler.slots.supervisor import Supervisor
 from reconciler.slots.watcher import Care
 
@@ -72,6 +73,7 @@ class Proxies:
         self._was_wanted: dict[str, bool] = {}
         care = Care(self._look, lambda _: LOOK_S)
         files = LaunchFiles(slots / ".proxies")
+        self._all_files = (files, LaunchFiles(slots / LAUNCHES))
         self._supervisor = Supervisor(files, care, clock, wake)
 
     def observe(self) -> Mapping[str, RouteObserved]:
@@ -83,7 +85,7 @@ class Proxies:
 
         Raises StalledError (reason `PortTaken`, or `CannotListen`), having changed nothing.
         """
-        if any(r.slot == slot and r.port == port and r.state in _RUNNING for r in self._kept()):
+        if any(r.slot == slot and r.port == port and self._is_up(r) for r in self._kept()):
             self._write(slot, upstream)
             return
         with self._listen(port) as listener:
@@ -109,13 +111,21 @@ class Proxies:
         return tuple({r.slot: r for r in seen if r.state is not ProcessState.STOPPING}.values())
 
     def _observed(self, record: LaunchRecord) -> RouteObserved:
-        is_up = record.state in _RUNNING
+        is_up = self._is_up(record)
         status = self._status(record) if is_up else None
         leads_to = self._upstream(record.slot).launch_id
         if status is None:
             return RouteObserved(record.port, leads_to, is_up)
         active_at = self._clock.now() if status.open_count else status.active_at
         return RouteObserved(record.port, leads_to, is_up, status.wanted_since, active_at)
+
+    def _is_up(self, record: LaunchRecord) -> bool:
+        """Whether it runs and reads what is written here: one keeps the paths it was started with."""
+        if record.state not in _RUNNING:
+            return False
+        with suppress(OSError):  # the state directory has moved since
+            return Path(record.log_path).parents[1].samefile(self._logs)
+        return False
 
     def _look(self, record: LaunchRecord) -> None:
         """Wakes the pass when somebody begins to wait for a process, and when nobody does any more."""
@@ -191,11 +201,10 @@ class Proxies:
             threading.Event().wait(HAND_OVER_PAUSE_S)
             if (listener := _listener(port)) is not None:
                 return listener
-        raise StalledError(
-            f"port {port} of 127.0.0.1 is taken by another program",
-            reason="PortTaken",
-            hint=f"choose another `port` for the slot, or stop the program (`ss -ltnp 'sport = :{port}'` shows it)",
-        )
+        raise _taken(port, holder_of(port, self._is_on_record))
+
+    def _is_on_record(self, slot: str, launch_id: str) -> bool:
+        return any(files.find(slot, launch_id) is not None for files in self._all_files)
 
     def _upstream_path(self, slot: str) -> Path:
         return self._folder / f"{slot}.json"
@@ -221,6 +230,21 @@ def _listener(port: int) -> socket.socket | None:
             hint="ports below 1024 need a privilege; choose another `port` for the slot",
         ) from error
     return listener
+
+
+def _taken(port: int, holder: Holder | None) -> StalledError:
+    if holder is None:
+        who, other = "another program", f"stop the program (`ss -ltnp 'sport = :{port}'` shows it)"
+    else:
+        what = "the address" if holder.is_address else "a process"
+        who = f"{what} of slot {holder.slot} (process {holder.pid})"
+        other = f"end it with `kill {holder.pid}`"
+        if not holder.is_on_record:
+            command = " ".join(["kill", *map(str, (holder.pid, *holder.others))])
+            who += f" of another state directory; `{command}` ends what runs there for the slot"
+            other = f"`{command}` if nothing looks after that directory any more"
+    message = f"port {port} of 127.0.0.1 is taken by {who}"
+    return StalledError(message, reason="PortTaken", hint=f"choose another `port` for the slot, or {other}")
 
 
 def _instant(seconds: float | None) -> datetime | None:

@@ -29,6 +29,7 @@ from reconciler.core.egress import EgressPolicy
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import JsonValue
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
+from reconciler.core.quantity import format_size
 from reconciler.ports import BlobStore, Clock, Progress, Registry
 from reconciler.transfer.clerk import Clerk
 from reconciler.transfer.docket import Docket
@@ -196,8 +197,9 @@ class ThreadLane:
                 return
         raise FetchError(
             Code.DISK_INSUFFICIENT,
-            f"{need_bytes} bytes are needed and {max(0, spare_bytes)} are free"
-            f" besides {others} for other downloads and a reserve of {self._reserve_bytes}",
+            f"needs {format_size(need_bytes)}, but only {format_size(max(0, spare_bytes))} can be used: "
+            f"{format_size(free_bytes)} free, {format_size(self._reserve_bytes)} reserved, "
+            f"{format_size(others)} for other downloads",
         )
 
     def move(self, run: Run, host: str) -> bool:

@@ -85,6 +85,10 @@ class BlobStoreContract:
         path.write_bytes(DATA)
         return str(path)
 
+    def test_it_says_which_folder_it_is(self, harness: BlobStoreHarness) -> None:
+        blob = digest_of(DATA)
+        assert str(harness.store.blob_path(blob)).startswith(f"{harness.store.folder}/")
+
     # -- identity
 
     def test_a_folder_that_was_never_initialised_is_no_store(self, harness: BlobStoreHarness) -> None:

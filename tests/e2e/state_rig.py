@@ -19,7 +19,7 @@ from reconciler.core.job import JobKind, JobSpec
 from reconciler.core.plan import PlanPolicy
 from reconciler.core.status import Condition, ConditionType
 from reconciler.ports import Clock, Progress, Registry
-from reconciler.publish.connection import Limits
+from reconciler.publish.http.connection import Limits
 from reconciler.publish.ring import RingSize
 from reconciler.publish.service import ApiConfig, StateApi
 from reconciler.publish.status import SourceStatus, Status

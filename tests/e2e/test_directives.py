@@ -325,8 +325,11 @@ def test_down_without_a_service_stops_what_a_run_left_and_the_next_run_starts_it
     assert started.exit_code == 0, started.err
     ran = decided(slots, "down", "-o", "json")
     assert ran.document["ended"] == ["chat", "code"]
+    assert ran.document["message"].startswith("stopped slots/chat, slots/code; none is started before")
+    rows = {row["object"]: row["reason"] for row in slots.run("status", "-o", "json").document["conditions"]}
+    assert (rows["slots/chat"], rows["slots/code"], rows["models/small"]) == ("Down", "Down", "Converged")
     again = decided(slots, "down")
-    assert "No slot had a process." in again.out
+    assert "no slot had a process" in again.out
     assert slots.converge("--timeout", "60s").exit_code == 0
     assert slots.listed("directives") == []
     assert decided(slots, "down", "-o", "json").document["ended"] == ["chat", "code"]

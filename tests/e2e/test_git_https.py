@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.loop.git import GitSource
-from reconciler.loop.git_location import git_location
-from reconciler.loop.git_mirror import GitAccess
+from reconciler.loop.git.location import git_location
+from reconciler.loop.git.mirror import GitAccess
+from reconciler.loop.git.source import GitSource
 from reconciler.loop.source import SourceRead
 from tests.fakes.clock import FakeClock
 from tests.fakes.git_repository import GitRepository
 from tests.require import require
-from tests.unit.loop.test_git import manifest
+from tests.unit.loop.git.test_source import manifest
 
 pytestmark = pytest.mark.e2e
 

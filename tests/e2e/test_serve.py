@@ -128,6 +128,21 @@ def test_ctrl_c_ends_it_as_interrupted(machine: Machine) -> None:
         code, took_s = service.end(signal.SIGINT)
         assert code == 130
         assert took_s < 2
+        assert json.loads(service.lines[-1])["message"] == "stopped by SIGINT"
+
+
+def test_the_log_names_what_each_action_is_done_for_and_what_it_converges_to_first(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    declare(machine, origin, a=A)
+    with serving(machine) as service:
+        service.until_ready("models/a")
+        assert service.end()[0] == 0
+        lines = [json.loads(line) for line in service.lines]
+        actions = [line for line in lines if "action" in line]
+        assert {line["object"] for line in actions} == {"models/a"}
+        assert lines.index(actions[0]) > next(n for n, line in enumerate(lines) if "converging to" in line["message"])
+        assert lines[-1]["message"] == "stopped by SIGTERM"
 
 
 def test_killed_and_started_again_it_goes_on_where_it_was(machine: Machine, origin: OriginSimulator) -> None:
@@ -154,10 +169,14 @@ def test_a_hang_up_says_what_holds_now_and_what_needs_a_restart(machine: Machine
     variables.write_text("RECONCILER_LOG_LEVEL=info\n")
     with serving(machine, "--env-file", variables) as service:
         service.until(lambda: service.get("/readyz"))
+        service.hang_up()
+        service.until(lambda: "reloaded: no setting changed" in service.log)
         variables.write_text("RECONCILER_RUNTIMES=llama-server\nRECONCILER_API_HOSTS=node.lan\n")
         service.hang_up()
-        service.until(lambda: "reloaded" in service.log)
-        line = json.loads(next(line for line in service.lines if "reloaded" in line))
+        service.until(lambda: "reloaded: applied" in service.log)
+        line = json.loads(next(line for line in service.lines if "reloaded: applied" in line))
+        said = "reloaded: applied RECONCILER_RUNTIMES; a restart is required for RECONCILER_API_HOSTS"
+        assert line["message"] == said
         assert line["applied"] == ["RECONCILER_RUNTIMES"]
         assert line["restart_required"] == ["RECONCILER_API_HOSTS"]
         variables.write_text("RECONCILER_RUNTIMES=a b\nnonsense\n")
@@ -174,6 +193,7 @@ def test_a_hang_up_says_what_holds_now_and_what_needs_a_restart(machine: Machine
         (("manifests", "--listen", "nonsense"), 64, "--listen: wanted HOST:PORT"),
         (("manifests", "--listen", "0.0.0.0:0"), 1, "RECONCILER_API_TOKEN"),
         (("--git", "ext::sh -c true"), 64, "wanted a URL"),
+        (("--git", "nope"), 64, "--git: wanted"),
     ],
 )
 def test_what_can_not_be_served_is_refused_at_once(

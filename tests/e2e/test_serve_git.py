@@ -21,7 +21,7 @@ from tests.fakes.git_repository import GitRepository
 from tests.fakes.listener import Listener, send
 from tests.patience import until
 from tests.unit.docs.snippets import ROOT, blocks
-from tests.unit.loop.test_git_signatures import Signer
+from tests.unit.loop.git.test_signatures import Signer
 
 pytestmark = pytest.mark.e2e
 

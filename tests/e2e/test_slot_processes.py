@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -420,23 +420,17 @@ def test_how_long_a_process_has_not_answered_is_counted_from_when_it_was_found_a
 def test_a_launch_whose_watch_broke_down_is_watched_anew(rig: ProcessRig, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = rig.up()
     rig.runtimes.close()
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     broke = threading.Event()
     monkeypatch.setattr(threading, "excepthook", lambda _: broke.set())
+
+    def refuse() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "too many open files")
+
     rig.runtimes = rig.open()
-    held = []
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
-    try:
-        while True:
-            held.append(os.open(os.devnull, os.O_RDONLY))
-    except OSError:
-        pass
-    os.close(held.pop())  # one is enough to read a record, and not to watch a process
-    rig.launches()
-    assert broke.wait(PATIENCE_S)
-    for fd in held:
-        os.close(fd)
-    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pipe", refuse)
+        rig.launches()
+        assert broke.wait(PATIENCE_S)
 
     assert rig.launches()[0].state is ProcessState.HEALTHY
     os.kill(seen.pid or 0, signal.SIGKILL)

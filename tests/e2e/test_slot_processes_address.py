@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.errors import StalledError
-from reconciler.core.process import RouteObserved
+from reconciler.core.process import ProcessState, RouteObserved
 from reconciler.slots.process import Patience
 from tests.fakes.listener import Listener, send
 from tests.fixtures.process_rig import ProcessRig, ask, unused_port
@@ -50,6 +50,10 @@ def route(rig: ProcessRig, slot: str = "chat") -> RouteObserved:
 def proxy_pid(rig: ProcessRig, slot: str = "chat") -> int:
     (pid,) = [pid for pid, command in rig.pids().items() if f"proxy_server.py {slot} " in command]
     return pid
+
+
+def proxies(rig: ProcessRig) -> list[int]:
+    return [pid for pid, command in rig.pids().items() if "proxy_server.py" in command]
 
 
 def model(answer: tuple[int, bytes]) -> str:
@@ -278,6 +282,70 @@ def test_a_port_that_may_not_be_used_is_named(rig: ProcessRig) -> None:
     assert caught.value.reason == "PortTaken"
     assert str(taken) in caught.value.message
     assert rig.route() is None
+
+
+def test_an_address_follows_a_state_directory_that_has_moved(rig: ProcessRig, port: int) -> None:
+    launch = rig.up()
+    rig.runtimes.route("chat", port, launch.launch_id)
+    pid = proxy_pid(rig)
+    rig.move()
+
+    assert (route(rig).port, route(rig).is_up) == (port, False), "it reads a file that is there no more"
+    rig.runtimes.route("chat", port, launch.launch_id)
+
+    assert route(rig).is_up
+    assert model(ask(port, "/whoami")) == "m.gguf"
+    until(lambda: list(proxies(rig)) != [pid] and len(proxies(rig)) == 1)
+    (adopted,) = rig.launches()
+    assert (adopted.pid, adopted.state) == (launch.pid, ProcessState.HEALTHY)
+    assert Path(adopted.log_path).is_relative_to(rig.state)
+    assert Path(adopted.log_path).exists()
+    rig.runtimes.route("chat", port, rig.up(model="two.gguf").launch_id)
+    assert model(ask(port, "/whoami")) == "two.gguf"
+
+
+def test_another_path_to_the_same_state_directory_leaves_the_address_alone(rig: ProcessRig, port: int) -> None:
+    rig.runtimes.route("chat", port, rig.up().launch_id)
+    pid = proxy_pid(rig)
+    old = rig.state
+    rig.move()
+    old.symlink_to(rig.state)
+
+    assert route(rig).is_up
+    assert proxy_pid(rig) == pid
+
+
+def test_a_port_that_a_lost_state_directory_keeps_says_which_processes_to_end(rig: ProcessRig, port: int) -> None:
+    launch = rig.up()
+    rig.runtimes.route("chat", port, launch.launch_id)
+    pid = proxy_pid(rig)
+    rig.lose()
+    anew = rig.up()
+
+    for slot in ("chat", "code"):
+        with pytest.raises(StalledError) as caught:
+            rig.runtimes.route(slot, port, None)
+        assert caught.value.reason == "PortTaken"
+        said = (
+            f"port {port} of 127.0.0.1 is taken by the address of slot chat (process {pid}) of another state directory"
+        )
+        assert caught.value.message == f"{said}; `kill {pid} {launch.pid}` ends what runs there for the slot"
+    for each in (pid, launch.pid or 0):
+        os.kill(each, signal.SIGTERM)
+    until(lambda: not proxies(rig) and launch.pid not in rig.pids())
+    rig.runtimes.route("code", port, None)
+    assert route(rig, "code").is_up
+    assert [each.pid for each in rig.launches()] == [anew.pid]
+
+
+def test_a_port_that_a_process_of_this_state_directory_has_is_named_without_a_word_of_another(rig: ProcessRig) -> None:
+    launch = rig.up()
+    with pytest.raises(StalledError) as caught:
+        rig.runtimes.route("code", launch.port, None)
+    assert (
+        caught.value.message
+        == f"port {launch.port} of 127.0.0.1 is taken by a process of slot chat (process {launch.pid})"
+    )
 
 
 def test_a_proxy_is_small(rig: ProcessRig, port: int) -> None:

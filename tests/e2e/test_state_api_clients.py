@@ -9,8 +9,8 @@ from contextlib import ExitStack
 import pytest
 from starlette.requests import Request
 
-from reconciler.publish import state_routes
-from reconciler.publish.connection import Limits
+from reconciler.publish.http import state_routes
+from reconciler.publish.http.connection import Limits
 from reconciler.publish.service import OWN_FILES, max_connections
 from tests.e2e.state_rig import Follower, Node, get, status_of
 from tests.patience import until

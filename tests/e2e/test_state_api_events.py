@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.core.change import ChangeSet
 from reconciler.core.event import EventDraft, EventId, Topic
-from reconciler.publish.config import ApiConfig
+from reconciler.publish.http.config import ApiConfig
 from tests.e2e.state_rig import Follower, Node, get, node, running, status_of
 from tests.patience import until
 

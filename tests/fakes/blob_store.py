@@ -116,6 +116,10 @@ class MemoryBlobStore:
 
     # -- the port
 
+    @property
+    def folder(self) -> str:
+        return str(self.path)
+
     def store_id(self) -> str | None:
         return self._id if self.mounted else None
 

@@ -132,6 +132,17 @@ def test_a_wrong_value_says_which_what_was_wanted_and_what_was_got(
     assert got in caught.value.message
 
 
+def test_a_wrong_repository_is_named_by_its_option_or_variable_with_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field, option, value in (("git", "--git", "nope"), ("git_ref", "--ref", "a b"), ("git_path", "--path", "../x")):
+        with pytest.raises(InvalidSettingError) as caught:
+            load_settings({field: value})
+        assert caught.value.message.startswith(f"{option}: wanted ")
+        assert caught.value.message.endswith(f"got {value!r}")
+    monkeypatch.setenv("RECONCILER_GIT", "nope")
+    with pytest.raises(InvalidSettingError, match=r"^RECONCILER_GIT: wanted .* got 'nope'$"):
+        load_settings({})
+
+
 def test_a_wrong_option_is_named_as_the_option() -> None:
     with pytest.raises(InvalidSettingError, match=r"^--timeout: wanted a duration"):
         load_settings({"timeout_s": "soon"})
@@ -141,6 +152,10 @@ def test_a_wrong_option_is_named_as_the_option() -> None:
     ("name", "value"),
     [
         ("RECONCILER_HF_TOKEN", "hf_thisisatoken"),
+        ("RECONCILER_GIT", "http://me:hf_thisisatoken@hub.example/fleet"),
+        ("RECONCILER_GIT", "me:hf_thisisatoken@hub.example/fleet"),
+        ("RECONCILER_GIT", "https://me:hf_thisisatoken@[hub"),
+        ("RECONCILER_GIT", "https://me:hf_thisisatoken@hub.example/a fleet"),
         ("HF_ENDPOINT", "https://me:hf_thisisatoken@hub.example"),
         ("HF_ENDPOINT", "https://hub.example/?t=hf_thisisatoken"),
         ("HF_ENDPOINT", "https://[hf_thisisatoken"),

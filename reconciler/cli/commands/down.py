@@ -45,15 +45,9 @@ def down(
         "left": list(found.left),
         "errors": error_documents(errors),
     }
-    display_of.show_document(document, [decision.message, *_told(found)])
+    display_of.show_document(document, [decision.message])
     context.terminal.tell(*error_lines(errors))
     return int(exit_code)
-
-
-def _told(found: TakenDown) -> list[str]:
-    if found.ended:
-        return [f"Ended: {', '.join(f'slots/{name}' for name in found.ended)}"]
-    return [] if found.left else ["No slot had a process."]
 
 
 def _errors(found: TakenDown) -> list[Diagnostic]:

@@ -34,7 +34,7 @@ def status(*, output: OutputOption = None, places: Places = NOWHERE, context: Gi
         printer.show_document(_document(settings, snapshot), lines)
         return int(Exit.OK)
     # What the registry says was so before the store went away; the next run would say StoreMissing.
-    error = Diagnostic("StoreMissing", f"{settings.store_dir}: {node.store_problem}", hint=_AS_IT_WAS)
+    error = Diagnostic("StoreMissing", node.store_problem, hint=_AS_IT_WAS)
     exit_code = Exit.FAILED
     errors: JsonObject = {"exit_code": int(exit_code), "errors": error_documents([error])}
     printer.show_document(_document(settings, snapshot) | errors, lines)

@@ -136,6 +136,10 @@ def test_the_module_runs_as_the_command(tmp_path: Path, environment: dict[str, s
     assert done.stderr.startswith("reconcile: statsu: no such path")
 
 
+DAEMON = {"fastapi", "starlette", "uvicorn", "prometheus_client", "jsonpatch", "structlog", "apscheduler", "tenacity"}
+"""Packages that `serve` alone needs."""
+
+
 def modules(tmp_path: Path, environment: dict[str, str], *argv: str) -> set[str]:
     done = start(MODULES, *argv, environment=environment, folder=tmp_path)
     out, err = done.communicate(timeout=60)
@@ -144,14 +148,17 @@ def modules(tmp_path: Path, environment: dict[str, str], *argv: str) -> set[str]
 
 
 def test_help_imports_nothing_it_does_not_print_with(tmp_path: Path, environment: dict[str, str]) -> None:
-    heavy = {"pydantic", "pydantic_settings", "ruamel.yaml", "httpx", "sqlite3", "reconciler.core.action"}
+    heavy = {"pydantic", "pydantic_settings", "ruamel.yaml", "httpx", "sqlite3", "reconciler.core.action"} | DAEMON
     for argv in (["--help"], ["--version"]):
         assert not heavy & modules(tmp_path, environment, *argv)
 
 
-def test_a_dry_run_imports_neither_http_nor_progress_bars(tmp_path: Path, environment: dict[str, str]) -> None:
-    loaded = modules(tmp_path, environment, "--dry-run")
-    assert not {"rich.progress", "rich.console", "httpx", "httpcore"} & loaded
+@pytest.mark.parametrize("argv", [["--dry-run"], ["status"], ["get", "models"]])
+def test_what_only_looks_imports_neither_http_nor_the_daemon_nor_progress_bars(
+    tmp_path: Path, environment: dict[str, str], argv: list[str]
+) -> None:
+    loaded = modules(tmp_path, environment, *argv)
+    assert not ({"rich.progress", "rich.console", "httpx", "httpcore"} | DAEMON) & loaded
     assert not (tmp_path / "state").exists()
 
 

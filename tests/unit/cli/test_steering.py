@@ -85,17 +85,17 @@ def test_an_unknown_object_exits_1_with_what_is_near() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "code", "said"),
+    ("found", "code"),
     [
-        (TakenDown((), ()), 0, "No slot had a process."),
-        (TakenDown(("chat", "code"), ()), 0, "Ended: slots/chat, slots/code"),
-        (TakenDown(("chat",), ("code",)), 5, "Ended: slots/chat"),
+        (TakenDown((), ()), 0),
+        (TakenDown(("chat", "code"), ()), 0),
+        (TakenDown(("chat",), ("code",)), 5),
     ],
 )
-def test_down_says_what_ended(found: TakenDown, code: int, said: str) -> None:
+def test_down_says_what_was_decided_and_what_is_left(found: TakenDown, code: int) -> None:
     ran = run(FakeProgram(decision=DECIDED, taken_down=found), "down")
     assert ran.code == code
-    assert ran.out.splitlines() == ["decided so", said]
+    assert ran.out.splitlines() == ["decided so"]
     assert ("still running: slots/code" in ran.err) == bool(found.left)
 
 

@@ -123,6 +123,7 @@ def test_a_missing_store_stops_everything_and_writes_nothing(machine: Machine) -
     report = machine.run(desired(model("a", file("a", size=None))))
     assert report.exit_code is Exit.FAILED
     assert [error.reason for error in report.errors] == ["StoreMissing"]
+    assert machine.store.folder in report.errors[0].message
     assert {c.reason for c in report.conditions} == {"StoreMissing"}
     assert machine.registry.snapshot().generation == before
     machine.store.mounted = True

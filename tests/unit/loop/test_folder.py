@@ -111,6 +111,19 @@ def test_a_tree_that_never_rests_is_read_all_the_same(tree: Tree) -> None:
     assert tree.source.has_changed()
 
 
+def test_a_tree_that_can_not_be_read_says_what_holds_meanwhile(tree: Tree) -> None:
+    tree.accept()
+    tree.folder.rename(tree.folder.with_name("away"))
+    found = tree.read()
+    assert found.reason == "SourceUnreadable"
+    assert found.status.message.endswith("; the last good manifests hold and nothing is pruned")
+
+
+def test_an_invalid_tree_says_that_there_was_none_before(tree: Tree) -> None:
+    tree.write(BAD)
+    assert tree.read().status.message.endswith("; no earlier manifests are known")
+
+
 @pytest.mark.parametrize("change", ["rewrite", "new", "gone", "renamed", "lock", "request"])
 def test_every_change_that_counts_is_seen(tree: Tree, change: str) -> None:
     path = tree.write(OTHER.replace("concurrency", "defaults").replace("max: 4", "retries: 1"), "b.yaml")
@@ -141,6 +154,7 @@ def test_an_invalid_tree_says_where_and_keeps_what_was_valid(tree: Tree) -> None
     found = tree.read()
     assert found.reason == "ManifestInvalid"
     assert f"{path}:2:1" in found.status.message
+    assert found.status.message.endswith("; the last good manifests hold and nothing is pruned")
     assert not found.status.is_ready
     assert found.accept is None
     assert [error.line for error in found.errors] == [2]
@@ -157,7 +171,7 @@ def test_many_errors_are_counted(tree: Tree) -> None:
     tree.write("apiVersion: reconciler/v1\n" + "".join(f"key{n}: 1\n" for n in range(5)))
     found = tree.read()
     assert len(found.errors) == 5
-    assert found.status.message.endswith("; and 2 more")
+    assert "; and 2 more; " in found.status.message
 
 
 def test_after_a_restart_the_last_accepted_revision_holds(tree: Tree) -> None:

@@ -20,7 +20,7 @@ from reconciler.core.observed import Place
 from reconciler.core.status import MAX_HISTORY
 from reconciler.ports import StoreScan
 from reconciler.transfer.failure import FetchError
-from tests.builders import NOW, desired, digest, file, model, slot
+from tests.builders import COMMAND, NOW, desired, digest, file, model, process_slot, slot
 from tests.unit.loop.daemons import Served
 
 AT_ONCE = PrunePolicy(ttl_s=0, quarantine_s=0, max_delete_share=1.0)
@@ -187,6 +187,21 @@ def test_a_job_that_waits_is_tried_again_when_it_said(served: Served) -> None:
     assert served.reason("models/a") == "Converged"
 
 
+def test_an_address_that_is_taken_is_tried_again_soon_and_then_less_often(served: Served) -> None:
+    served.policy = replace(served.policy, runtimes=COMMAND[:1])
+    served.runtimes.taken_ports.add(8080)
+    served.source.say(desired(model("a"), process_slot("chat", "a", port=8080)))
+    served.sleep.at(NOW + after(5), served.runtimes.settle)
+    served.sleep.at(NOW + after(30), served.runtimes.taken_ports.clear)
+    served.run_until(NOW + after(100))
+
+    taken = [c for status in served.published for c in status.conditions if c.reason == "PortTaken"]
+    assert {c.object for c in taken} >= {"slots/chat"}
+    assert all(c.next_attempt_at is not None for c in taken if c.object == "slots/chat")
+    assert served.reason("slots/chat") == "Healthy"
+    assert len(served.published) <= 12
+
+
 def test_one_bad_model_delays_no_other(served: Served) -> None:
     served.source.say(desired(model("bad", file("none", size=None)), model("b", file("b", size=None))))
     served.run_until(NOW + after(5))
@@ -342,6 +357,17 @@ def test_a_job_that_ends_is_a_line_with_its_correlation_id(served: Served, caplo
         ("INFO", "models/a: fetch complete: 5 bytes", "of-models/a"),
         ("WARNING", "models/d: fetch error: no such file", "of-models/d"),
     ]
+
+
+def test_what_is_converged_to_is_told_before_anything_is_done_for_it(
+    served: Served, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before: list[list[str]] = []
+    monkeypatch.setattr(served.heard, "acted", lambda *_: before.append(lines(caplog)))
+    with caplog.at_level(logging.INFO, "reconciler"):
+        served.run_until(NOW + after(10))
+    assert before
+    assert all(any("converging to revision" in line for line in seen) for seen in before)
 
 
 def test_what_is_not_known_yet_at_the_start_is_no_trouble(served: Served, caplog: pytest.LogCaptureFixture) -> None:

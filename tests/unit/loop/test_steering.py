@@ -171,6 +171,9 @@ def test_an_unknown_name_is_refused_with_what_is_near() -> None:
     with pytest.raises(StalledError) as caught:
         does(Deed.LOAD, "zzz", view())
     assert caught.value.message == "'zzz' names no slot of this machine"
+    assert caught.value.hint == "`reconcile get slots` lists what there is"
+    with pytest.raises(StalledError) as caught:
+        does(Deed.SUSPEND, "zzz", view())
     assert caught.value.hint == "`reconcile status` lists what there is"
 
 

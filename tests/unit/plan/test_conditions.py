@@ -149,6 +149,61 @@ def test_a_running_job_is_progress() -> None:
     assert _of("models/m", found)[ConditionType.READY] == (False, "Progressing")
 
 
+def test_a_node_where_everything_left_has_failed_names_what_is_not_ready() -> None:
+    wanted = desired(model("m", "a"), slot("chat", "m"))
+    found = _all(wanted, observed(gone("a"), _job(JobState.ERROR, Code.NOT_FOUND)))
+    (node,) = (c for c in found if c.object == NODE)
+    assert (node.status, node.reason, node.next_attempt_at) == (False, "ObjectsNotReady", None)
+    assert node.message == "2 not ready: models/m (NotFound), slots/chat (NotFound)"
+
+
+def test_a_node_names_no_more_objects_than_a_line_holds() -> None:
+    models = [model(f"m{number}", "a") for number in range(5)]
+    found = _all(desired(*models), observed(gone("a"), _job(JobState.ERROR, Code.NOT_FOUND)))
+    (node,) = (c for c in found if c.object == NODE)
+    assert node.message == "5 not ready: models/m0 (NotFound), models/m1 (NotFound), models/m2 (NotFound) and 2 more"
+
+
+def test_a_node_that_still_works_on_one_object_is_progressing_although_another_has_failed() -> None:
+    held = observed(gone("a"), _job(JobState.ERROR, Code.NOT_FOUND))
+    assert _of(NODE, _all(desired(model("m", "a"), model("n", "b")), held)) == {
+        ConditionType.READY: (False, "Progressing")
+    }
+    waiting = observed(gone("a"), _job(JobState.WAITING, Code.CONNECT, at=ago(minutes=-5)))
+    assert _of(NODE, _all(desired(model("m", "a")), waiting)) == {ConditionType.READY: (False, "Progressing")}
+
+
+def test_a_node_with_something_failed_and_something_withheld_names_both() -> None:
+    spec = model("m", "a")
+    wanted = desired(spec, slot("chat", "m"), model("n", "b"))
+    held = observed(*converged(spec))
+    made = plan(wanted, held, PlanPolicy(offline=True))
+    failed = Result(find(made, "SwitchSlot").id, ResultStatus.FAILED, None, "in the way", "PathOccupied")
+    soon = ago(minutes=-5)
+    around = Circumstances({failed.id: failed}, retry_at=soon)
+    (node, *_) = derive_conditions(wanted, held, made, NOTHING_KNOWN, NOW, around)
+    assert (node.reason, node.next_attempt_at) == ("ObjectsNotReady", soon)
+    assert node.message == "2 not ready: models/n (Offline), slots/chat (PathOccupied)"
+
+
+def test_a_node_names_the_action_that_failed_for_no_declared_object() -> None:
+    wanted, held = desired(), observed(*converged(model("m", "a"), slot("chat", "m")))
+    made = plan(wanted, held)
+    failures = {a.id: Result(a.id, ResultStatus.FAILED, None, "busy", "PathOccupied") for a in made.actions}
+    made = replace(made, fuse=None)
+    (node, *_) = derive_conditions(wanted, held, made, NOTHING_KNOWN, NOW, Circumstances(failures))
+    assert node.reason == "ObjectsNotReady"
+    assert "chat (PathOccupied)" in node.message
+
+
+def test_a_node_whose_other_slot_is_starting_is_progressing() -> None:
+    wanted, held = desired(model("m", "a")), observed(gone("a"), _job(JobState.ERROR, Code.NOT_FOUND))
+    standing = SlotStanding("chat", Footing.MOVING, "Starting", "it starts")
+    made = replace(plan(wanted, held), standings=(standing,))
+    (node, *_) = derive_conditions(wanted, held, made, NOTHING_KNOWN, NOW, Circumstances())
+    assert node.reason == "Progressing"
+
+
 def test_an_instant_action_that_failed_stalls_its_object_and_says_why() -> None:
     spec = model("m", "a")
     wanted, held = desired(spec, slot("chat", "m")), observed(*converged(spec))

@@ -13,6 +13,7 @@ from reconciler.core.directive import DirectiveKind
 from reconciler.core.plan import Footing
 from reconciler.core.process import ProcessState
 from reconciler.core.slot import LaunchFailure
+from reconciler.plan.slot_steps import follows_from
 from tests.builders import COMMAND, adapter, file, find, model, process_slot, slot
 from tests.unit.plan.slot_worlds import ONCE, Machine, renamed, steps
 
@@ -227,6 +228,18 @@ def test_scales_of_a_process_that_was_not_told_are_applied_later() -> None:
     assert steps(machine.plan()) == [("ApplyScales", "Changed")]
 
 
+def test_scales_of_a_slot_whose_link_is_gone_are_applied_and_the_link_is_put_back() -> None:
+    machine = Machine.of(A, SQL, process_slot("chat", "a", ("sql", 0.5))).run()
+    machine.see(replace(machine.slot(), linked=None))
+    machine.declare(A, SQL, process_slot("chat", "a", ("sql", 0.9)))
+
+    assert sorted(op for op, _ in steps(machine.plan())) == ["ApplyScales", "SwitchSlot"]
+    machine.run()
+    assert machine.processes()[0].scales == (0.9,)
+    assert machine.slot().linked is not None
+    assert machine.plan().is_empty
+
+
 def test_another_adapter_is_another_launch() -> None:
     machine = serving()
     machine.declare(A, B, SQL, process_slot("chat", "a", ("sql", 1.0)))
@@ -318,6 +331,14 @@ def test_a_process_that_hangs_is_ended_and_started_again_by_serve() -> None:
     assert machine.standing().footing is Footing.STALLED
 
 
+def test_a_process_that_is_long_in_starting_again_is_ended_and_has_failed() -> None:
+    machine = serving().become(ProcessState.STARTING)
+    assert machine.plan().is_empty
+    machine.wait(121)
+    assert steps(machine.plan()) == [("StopProcess", "HealthTimeout"), ("StartProcess", "HealthTimeout")]
+    assert machine.standing().reason == "HealthTimeout"
+
+
 def test_after_a_restart_of_the_machine_every_slot_is_started() -> None:
     machine = serving()
     machine.policy = ONCE
@@ -387,6 +408,17 @@ def test_manual_runs_from_load_to_unload() -> None:
     assert machine.plan().is_empty
 
 
+def test_a_slot_that_kept_crashing_and_is_unloaded_is_as_it_should_be() -> None:
+    machine = serving()
+    failure = LaunchFailure(machine.slot().record.current.id, "Crashed", "no", 5, machine.now, None)  # type: ignore[union-attr]
+    seen = machine.slot()
+    machine.see(replace(seen, record=replace(seen.record, failure=failure), processes=()))
+    machine.tell(DirectiveKind.UNLOAD)
+
+    assert machine.plan().is_empty
+    assert (machine.standing().footing, machine.standing().reason) == (Footing.READY, "Unloaded")
+
+
 def test_an_idle_slot_that_was_loaded_by_hand_is_not_loaded_again() -> None:
     spec = process_slot("chat", "a", port=8080, load=Load.MANUAL, idle_ttl_s=60)
     machine = Machine.of(A, spec).run().tell(DirectiveKind.LOAD).run().wait(61).run()
@@ -400,6 +432,8 @@ def test_down_ends_everything_and_gives_up_addresses() -> None:
 
     assert steps(machine.plan()) == [("SetRoute", "Down"), ("StopProcess", "Down")]
     machine.run()
+    said = machine.standing().message
+    assert said == "stopped with `reconcile down`; it serves a when it is started again"
     assert (machine.processes(), machine.slot().route) == ((), None)
     assert machine.plan().is_empty
 
@@ -486,6 +520,21 @@ def test_two_slots_may_swap_their_ports() -> None:
     routes = [a.operation.port for a in made.actions if a.op == "SetRoute"]  # type: ignore[union-attr]
     assert routes == [None, None, 8002, 8001]
     machine.run()
+    assert machine.plan().is_empty
+
+
+def test_a_port_that_changes_or_goes_is_no_restart() -> None:
+    machine = Machine.of(A, process_slot("chat", "a", port=8080)).run()
+    (before,) = machine.processes()
+
+    machine.declare(A, process_slot("chat", "a", port=8081))
+    assert steps(machine.plan()) == [("SwitchSlot", "Changed"), ("SetRoute", "Changed")]
+    machine.run()
+    machine.declare(A, process_slot("chat", "a"))
+    assert [op for op, _ in steps(machine.plan())] == ["SwitchSlot", "SetRoute"]
+    machine.run()
+
+    assert (machine.processes(), machine.slot().route) == ((before,), None)
     assert machine.plan().is_empty
 
 
@@ -704,3 +753,19 @@ def test_other_variables_are_for_the_manifest_to_set() -> None:
     made = Machine.of(A, replace(spec, runtime=replace(spec.runtime, env=env))).plan()
 
     assert find(made, "StartCandidate").blocked is None
+
+
+# ---- what a saved plan covers ------------------------------------------------------------------
+
+
+def test_a_saved_plan_covers_what_becomes_of_the_processes_that_it_starts_and_nothing_else() -> None:
+    machine = Machine.of(A, CHAT_A)
+    approved = frozenset(action.id for action in machine.plan().actions)
+    machine.start().become(ProcessState.EXITED, "no")
+
+    gave_up = find(machine.plan(), "Rollback")
+    assert gave_up.id not in approved
+    assert follows_from(gave_up, approved)
+    assert not follows_from(replace(gave_up, name="code"), approved)
+    assert not follows_from(gave_up, frozenset())
+    assert not follows_from(find(Machine.of(A, CHAT_A).plan(), "StartCandidate"), approved)

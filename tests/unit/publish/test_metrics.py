@@ -10,8 +10,8 @@ from reconciler.core.action import StartProcess
 from reconciler.core.change import ChangeSet
 from reconciler.core.errors import RegistryError
 from reconciler.core.event import Event, EventDraft, EventId, JsonValue, Topic
-from reconciler.core.observed import Place
-from reconciler.core.plan import Fuse
+from reconciler.core.observed import Place, StoreStatus
+from reconciler.core.plan import Footing, Fuse, SlotStanding
 from reconciler.core.report import Result, ResultStatus
 from reconciler.core.slot import LaunchFailure
 from reconciler.publish.metrics import Metrics, outcome
@@ -70,7 +70,7 @@ def test_passes_are_counted_by_how_they_ended() -> None:
     found = series.read()
     assert found["reconcile_total{result=converged}"] == 1
     assert found["reconcile_total{result=pending}"] == 1
-    assert found["reconcile_total{result=failed}"] == 1
+    assert found["reconcile_total{result=error}"] == 1
     assert found["reconcile_errors_total{kind=node,reason=PassFailed}"] == 1
     assert found["reconcile_duration_seconds_count{result=converged}"] == 1
     assert found["reconcile_duration_seconds_sum{result=converged}"] == 0.05
@@ -83,6 +83,17 @@ def test_a_failed_action_counts_with_its_kind_and_reason() -> None:
     assert outcome(status) == "error"
     series.metrics.observe(status)
     assert series.read()["reconcile_errors_total{kind=slot,reason=CannotStart}"] == 1
+
+
+def test_a_pass_is_pending_while_anything_is_left_although_nothing_failed_in_it() -> None:
+    done = status_of(("a",))
+    assert outcome(done) == "converged"
+    crashed = SlotStanding("chat", Footing.STALLED, "CrashLoop", "it crashed")
+    assert outcome(replace(done, plan=replace(done.plan, standings=(crashed,)))) == "pending"
+    assert outcome(replace(done, observed=observed(store=StoreStatus.MISSING))) == "pending"
+    assert outcome(replace(done, source=replace(done.source, is_ready=False))) == "pending"
+    assert outcome(with_action("StartProcess", ResultStatus.BLOCKED)) == "pending"
+    assert outcome(with_action("StartProcess", ResultStatus.DONE)) == "converged"
 
 
 def test_conditions_are_as_they_are_and_go_with_their_object() -> None:

@@ -806,6 +806,9 @@ class TestDisk:
         job = node.job(unknown.digest)
         assert job is not None
         assert (job.state, job.code) == (JobState.WAITING, Code.DISK_INSUFFICIENT)
+        assert job.message == (
+            "needs 300 B, but only 200 B can be used: 1.5 kB free, 1.0 kB reserved, 300 B for other downloads"
+        )
         node.lane.ensure((unknown,))
         node.wait_woken(2)
         node.clock.advance(31)

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import Response
 
 from reconciler.core.event import EventId, Topic
-from reconciler.publish.openapi import EVENT_RESPONSES, known_parameters
-from reconciler.publish.problems import Problem, ProblemError, bad_request
-from reconciler.publish.sources import Sources
-from reconciler.publish.sse import STREAM_HEADERS, EventResponse
+from reconciler.publish.http.openapi import EVENT_RESPONSES, known_parameters
+from reconciler.publish.http.problems import Problem, ProblemError, bad_request
+from reconciler.publish.http.sources import Sources
+from reconciler.publish.http.sse import STREAM_HEADERS, EventResponse
 
 MAX_REPLAY = 1000
 # More is history, which the durable read models hold; and it is sent before anything new is.

@@ -18,9 +18,9 @@ from pathlib import Path
 from reconciler.core.errors import ReconcilerError, StalledError, TransientError
 from reconciler.core.report import Diagnostic
 from reconciler.loop.folder import summary
-from reconciler.loop.git_command import GitStoppedError
-from reconciler.loop.git_location import GitLocation
-from reconciler.loop.git_mirror import GitAccess, GitMirror
+from reconciler.loop.git.command import GitStoppedError
+from reconciler.loop.git.location import GitLocation
+from reconciler.loop.git.mirror import GitAccess, GitMirror
 from reconciler.loop.last_good import AcceptedRevision, LastGood
 from reconciler.loop.revisions import Revision, Revisions
 from reconciler.loop.source import SourceRead, read_layers

@@ -9,7 +9,7 @@ from starlette.types import Message
 
 from reconciler.core.event import EventId, Topic
 from reconciler.publish.frame import frame_of
-from reconciler.publish.sse import PREAMBLE, EventResponse, Readers
+from reconciler.publish.http.sse import PREAMBLE, EventResponse, Readers
 from reconciler.publish.stream import Stream
 
 START = EventId("00000001", 10)

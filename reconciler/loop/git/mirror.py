@@ -9,9 +9,9 @@ from pathlib import Path
 
 from reconciler.core.errors import StalledError, TransientError
 from reconciler.durable import make_folder
-from reconciler.loop.git_command import Git, GitFailedError, GitStoppedError, GitTimeoutError
-from reconciler.loop.git_location import GitLocation
-from reconciler.loop.git_tree import remove_tree, write_tree
+from reconciler.loop.git.command import Git, GitFailedError, GitStoppedError, GitTimeoutError
+from reconciler.loop.git.location import GitLocation
+from reconciler.loop.git.tree import remove_tree, write_tree
 
 ASK_TIMEOUT_S = 60.0
 # One line of an answer: a remote that needs longer is as good as down.

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from reconciler.publish.documents import Documents
 from reconciler.publish.health import Ailment
+from reconciler.publish.http.sse import HEARTBEAT_S, Readers
 from reconciler.publish.metrics import Metrics
-from reconciler.publish.sse import HEARTBEAT_S, Readers
 from reconciler.publish.stream import Stream
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from reconciler.core.event import JsonValue
 from reconciler.publish.frame import encode
 from reconciler.publish.health import Ailment
-from reconciler.publish.openapi import (
+from reconciler.publish.http.openapi import (
     NOT_MODIFIED,
     PROBE_RESPONSES,
     REFUSALS,
@@ -23,9 +23,9 @@ from reconciler.publish.openapi import (
     known_parameters,
     text_body,
 )
-from reconciler.publish.problems import HEADERS, Problem, respond
-from reconciler.publish.sources import Sources
-from reconciler.publish.validators import is_current, tag_of
+from reconciler.publish.http.problems import HEADERS, Problem, respond
+from reconciler.publish.http.sources import Sources
+from reconciler.publish.http.validators import is_current, tag_of
 
 
 def node_router(sources: Sources, app: FastAPI) -> APIRouter:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.git_repository import GitRepository
 from tests.require import require
-from tests.unit.loop.test_git import Machine, looked, manifest, models, unready
+from tests.unit.loop.git.test_source import Machine, looked, manifest, models, unready
 
 
 class Signer:

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from reconciler.core.errors import StalledError
-from reconciler.loop.git_location import git_location
+from reconciler.loop.git.location import git_location
 
 
 @pytest.mark.parametrize(

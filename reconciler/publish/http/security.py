@@ -15,8 +15,8 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reconciler.publish.config import ApiConfig, is_loopback, parse_address
-from reconciler.publish.problems import Problem, respond
+from reconciler.publish.http.config import ApiConfig, is_loopback, parse_address
+from reconciler.publish.http.problems import Problem, respond
 
 METHODS = ("GET", "HEAD")
 PROBES = frozenset({"/healthz", "/readyz"})

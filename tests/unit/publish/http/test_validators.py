@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.publish.validators import is_current, tag_of
+from reconciler.publish.http.validators import is_current, tag_of
 
 TAG = '"00000001-17"'
 

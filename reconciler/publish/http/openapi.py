@@ -8,7 +8,7 @@ from fastapi import FastAPI, Header, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from reconciler.publish.problems import MEDIA_TYPE, bad_request
+from reconciler.publish.http.problems import MEDIA_TYPE, bad_request
 
 IfNoneMatch = Annotated[str | None, Header(description="answer 304 if the entity tag is still one of these")]
 

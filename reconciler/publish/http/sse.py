@@ -12,7 +12,7 @@ import asyncio
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from reconciler.publish.problems import HEADERS
+from reconciler.publish.http.problems import HEADERS
 from reconciler.publish.stream import Subscription
 
 MEDIA_TYPE = "text/event-stream"

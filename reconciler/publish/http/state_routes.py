@@ -14,11 +14,19 @@ from starlette.types import Receive, Scope, Send
 from reconciler.core.quantity import parse_duration
 from reconciler.publish.documents import Document
 from reconciler.publish.frame import encode
-from reconciler.publish.openapi import MISSING, NOT_MODIFIED, REFUSALS, IfNoneMatch, json_body, known_parameters, schema
-from reconciler.publish.problems import HEADERS, bad_request, not_found
+from reconciler.publish.http.openapi import (
+    MISSING,
+    NOT_MODIFIED,
+    REFUSALS,
+    IfNoneMatch,
+    json_body,
+    known_parameters,
+    schema,
+)
+from reconciler.publish.http.problems import HEADERS, bad_request, not_found
+from reconciler.publish.http.sources import Sources
+from reconciler.publish.http.validators import is_current, tag_of
 from reconciler.publish.read_models import READ_MODELS
-from reconciler.publish.sources import Sources
-from reconciler.publish.validators import is_current, tag_of
 
 MAX_WAIT_S = 300.0
 # Proxies close a silent request after one to five minutes.

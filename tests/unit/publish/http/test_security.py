@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.errors import StalledError
-from reconciler.publish.config import ApiConfig
-from reconciler.publish.security import Asked, refusal
+from reconciler.publish.http.config import ApiConfig
+from reconciler.publish.http.security import Asked, refusal
 
 LOCAL = ApiConfig("127.0.0.1", 8470)
 LAN = ApiConfig("192.168.1.5", 8470, "secret", ("node.lan",))

@@ -14,7 +14,7 @@ from typing import IO
 
 from reconciler.core.errors import StalledError
 from reconciler.durable import make_folder, rename, storage_errors, symlink, sync_file, sync_folder, write_all
-from reconciler.loop.git_command import Git, GitFailedError
+from reconciler.loop.git.command import Git, GitFailedError
 
 MAX_FILES = 20_000
 MAX_BYTES = 1024**3

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.loop.git import MAX_BACK_OFF_S, GitSource
-from reconciler.loop.git_command import Git, GitFailedError, GitTimeoutError
-from reconciler.loop.git_location import git_location
-from reconciler.loop.git_mirror import TIDY_EVERY, GitAccess
+from reconciler.loop.git.command import Git, GitFailedError, GitTimeoutError
+from reconciler.loop.git.location import git_location
+from reconciler.loop.git.mirror import TIDY_EVERY, GitAccess
+from reconciler.loop.git.source import MAX_BACK_OFF_S, GitSource
 from reconciler.loop.last_good import LastGood
 from reconciler.loop.source import SourceRead
 from tests.fakes.clock import START, FakeClock

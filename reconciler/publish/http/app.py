@@ -13,13 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from reconciler.publish.config import ApiConfig
-from reconciler.publish.event_routes import event_router
-from reconciler.publish.node_routes import node_router
-from reconciler.publish.problems import Problem, ProblemError, respond
-from reconciler.publish.security import Guard
-from reconciler.publish.sources import Sources
-from reconciler.publish.state_routes import state_router
+from reconciler.publish.http.config import ApiConfig
+from reconciler.publish.http.event_routes import event_router
+from reconciler.publish.http.node_routes import node_router
+from reconciler.publish.http.problems import Problem, ProblemError, respond
+from reconciler.publish.http.security import Guard
+from reconciler.publish.http.sources import Sources
+from reconciler.publish.http.state_routes import state_router
 
 DESCRIPTION = """\
 What this node has, wants and does, read-only. Take a snapshot of a read model, then follow `/events` and apply the

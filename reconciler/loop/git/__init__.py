@@ -1,0 +1,1 @@
+"""Desired state in a repository: read with the git command, which nothing it meets may take over."""
