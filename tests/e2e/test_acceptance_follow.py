@@ -53,6 +53,7 @@ def test_a_javascript_client_equals_the_server_after_five_cuts_and_a_kill(
             for done in (6, 14, 22, 30, 38):
                 first.until(lambda done=done: _present(first) >= done and _is_followed(first))
                 proxy.cut()
+                first.until(lambda: not _is_followed(first))  # the node has noticed, so the next reader is a new one
             first.until(lambda: _is_followed(first))
             first.end(signal.SIGKILL)
             time.sleep(0.5)  # the client finds nobody there
