@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.cli.render.inventory import Listing
+from reconciler.core.event import JsonValue
 from reconciler.core.observed import ObservedState, SlotObserved
-from reconciler.core.process import ProcessObserved, ProcessState, RouteObserved
-from reconciler.core.slot import LaunchFailure, SlotTarget
+from reconciler.core.process import ProcessObserved, RouteObserved
+from reconciler.core.slot import SlotTarget
 from reconciler.core.status import Condition
 from reconciler.plan.document import JsonObject, instant
-
-_RESTING = frozenset({"Unloaded", "Idle", "Down"})
-"""Reasons of slots whose process is not to run."""
-_HOST = "127.0.0.1"
+from reconciler.plan.slot_state import SlotState, failure_document, slot_address, slot_state, target_document
 
 
 def slots(observed: ObservedState, ready: Mapping[str, Condition]) -> Listing:
@@ -35,7 +33,7 @@ def _row(slot: SlotObserved, ready: Condition | None, default: str | None) -> tu
         record.name,
         _model(record.current or record.candidate),
         _state_in_words(slot, ready),
-        _address(slot) or "-",
+        slot_address(slot) or "-",
         _model(record.last_good),
         "yes" if record.name == default else "-",
     )
@@ -43,7 +41,7 @@ def _row(slot: SlotObserved, ready: Condition | None, default: str | None) -> tu
 
 def _state_in_words(slot: SlotObserved, ready: Condition | None) -> str:
     """The state of what serves, and what became of the one that is to take its place."""
-    state = _state(slot, ready)
+    state = _state(slot, ready).value
     record = slot.record
     if record.current is None:
         return state
@@ -53,44 +51,9 @@ def _state_in_words(slot: SlotObserved, ready: Condition | None) -> str:
     return f"{state}, next failed" if failure is not None and failure.target_id != record.current.id else state
 
 
-def _state(slot: SlotObserved, ready: Condition | None) -> str:
-    record = slot.record
-    if record.current is None:
-        if record.candidate is not None:
-            return "starting"
-        return "pending" if record.failure is None else "failed"
-    if slot.linked != record.current.files.id:
-        return "broken"  # its link leads elsewhere, or nowhere
-    if record.current.launch is None:
-        return "ready"
-    launch = _newest(slot)
-    if launch is None or launch.state is ProcessState.EXITED:
-        return _without_process(slot, launch, ready)
-    return "ready" if launch.state is ProcessState.HEALTHY else str(launch.state)
-
-
-def _without_process(slot: SlotObserved, launch: ProcessObserved | None, ready: Condition | None) -> str:
-    """Why nothing runs: it is not to, it is tried again, or it is given up."""
-    failure, current = slot.record.failure, slot.record.current
-    if failure is not None and current is not None and failure.target_id == current.id:
-        return "failed" if failure.next_attempt_at is None else "waiting"
-    if launch is not None:
-        return "failed"
-    return "unloaded" if ready is not None and ready.status and ready.reason in _RESTING else "stopped"
-
-
-def _newest(slot: SlotObserved) -> ProcessObserved | None:
-    """The newest launch of what is current."""
-    current = slot.record.current
-    return next((p for p in reversed(slot.processes) if current is not None and p.target_id == current.id), None)
-
-
-def _address(slot: SlotObserved) -> str | None:
-    """The stable address, else that of the launch."""
-    if slot.route is not None and slot.route.is_up:
-        return f"{_HOST}:{slot.route.port}"
-    launch = _newest(slot)
-    return f"{_HOST}:{launch.port}" if launch is not None and launch.state is not ProcessState.EXITED else None
+def _state(slot: SlotObserved, ready: Condition | None) -> SlotState:
+    is_ready, reason = (None, None) if ready is None else (ready.status, ready.reason)
+    return slot_state(slot, is_ready=is_ready, reason=reason)
 
 
 def _document(slot: SlotObserved, ready: Condition | None, default: str | None) -> JsonObject:
@@ -99,7 +62,7 @@ def _document(slot: SlotObserved, ready: Condition | None, default: str | None) 
         "name": record.name,
         "model": _model(record.current) if record.current is not None else None,
         "state": _state(slot, ready),
-        "address": _address(slot),
+        "address": slot_address(slot),
         "default": record.name == default,
         "ready": ready.status if ready is not None else None,
         "reason": ready.reason if ready is not None else None,
@@ -108,7 +71,7 @@ def _document(slot: SlotObserved, ready: Condition | None, default: str | None) 
         "candidate": _target_document(record.candidate),
         "candidate_deadline": instant(record.candidate_deadline),
         "last_good": _target_document(record.last_good),
-        "failure": _failure_document(record.failure),
+        "failure": failure_document(record.failure),
         "linked": slot.linked,
         "processes": [_process_document(process) for process in slot.processes],
         "route": _route_document(slot.route),
@@ -119,25 +82,8 @@ def _target_document(target: SlotTarget | None) -> JsonObject | None:
     if target is None:
         return None
     adapters = target.launch.adapters if target.launch is not None else ()
-    return {
-        "model": target.model,
-        "id": target.id,
-        "generation": target.files.id,
-        "adapters": [{"name": adapter.name, "scale": adapter.scale} for adapter in adapters],
-    }
-
-
-def _failure_document(failure: LaunchFailure | None) -> JsonObject | None:
-    if failure is None:
-        return None
-    return {
-        "id": failure.target_id,
-        "reason": failure.reason,
-        "message": failure.message,
-        "attempts": failure.attempts,
-        "at": instant(failure.at),
-        "next_attempt_at": instant(failure.next_attempt_at),
-    }
+    listed: list[JsonValue] = [{"name": adapter.name, "scale": adapter.scale} for adapter in adapters]
+    return {**(target_document(target) or {}), "adapters": listed}
 
 
 def _process_document(process: ProcessObserved) -> JsonObject:

@@ -13,7 +13,7 @@ from reconciler.core.process import ProcessObserved, ProcessState, RouteObserved
 from reconciler.core.report import Result, ResultStatus
 from reconciler.core.slot import AdapterTarget, Launch, LaunchFailure, SlotRecord, SlotTarget
 from reconciler.core.source import WebFile
-from reconciler.core.status import Past
+from reconciler.core.status import Condition, Past
 from reconciler.plan.observed_document import decode_observed
 from reconciler.publish.status import SourceStatus
 from reconciler.publish.tally import Tally
@@ -144,10 +144,10 @@ def process_slot(load: Load = Load.EAGER) -> SlotSpec:
     return SlotSpec("chat", "qwen", Driver.PROCESS, adapters=(AdapterUse("sql", 0.8),), load=load, runtime=RUNTIME)
 
 
-def shown_slot(seen: SlotObserved | None, spec: SlotSpec | None = None) -> dict[str, object]:
+def shown_slot(seen: SlotObserved | None, spec: SlotSpec | None = None, *said: Condition) -> dict[str, object]:
     wanted = desired(model("qwen"), adapter("sql", "qwen"), *([spec] if spec else []))
     found = observed(*([seen] if seen else []))
-    return dict(items("slots", view(status(wanted, found)))["chat"])
+    return dict(items("slots", view(status(wanted, found, conditions=said or None)))["chat"])
 
 
 def failure(target: SlotTarget, next_attempt: bool = False) -> LaunchFailure:
@@ -196,19 +196,19 @@ def test_without_a_stable_address_a_slot_answers_where_its_launch_does() -> None
 )
 def test_the_state_of_a_slot_is_that_of_its_newest_launch(state: ProcessState, shown: str) -> None:
     target = process_target()
-    seen = SlotObserved(SlotRecord("chat", target), None, (launched(target, state),))
+    seen = SlotObserved(SlotRecord("chat", target), target.files.id, (launched(target, state),))
 
     assert shown_slot(seen, process_slot())["state"] == shown
 
 
 def test_a_slot_that_crashed_says_why_and_when_it_is_started_again() -> None:
     target = process_target()
-    waiting = SlotObserved(SlotRecord("chat", target, failure=failure(target, next_attempt=True)), None)
-    given_up = SlotObserved(SlotRecord("chat", target, failure=failure(target)), None)
+    waiting = SlotObserved(SlotRecord("chat", target, failure=failure(target, next_attempt=True)), target.files.id)
+    given_up = SlotObserved(SlotRecord("chat", target, failure=failure(target)), target.files.id)
 
     found = shown_slot(waiting, process_slot())
 
-    assert (found["state"], found["restarts"], found["pid"], found["address"]) == ("backoff", 3, None, None)
+    assert (found["state"], found["restarts"], found["pid"], found["address"]) == ("waiting", 3, None, None)
     assert found["failure"] == {
         "id": target.id,
         "reason": "Crashed",
@@ -223,7 +223,8 @@ def test_a_slot_that_crashed_says_why_and_when_it_is_started_again() -> None:
 def test_a_candidate_is_shown_beside_what_serves() -> None:
     old, new = process_target("qwen"), process_target("llama")
     record = SlotRecord("chat", old, new, candidate_deadline=NOW)
-    seen = SlotObserved(record, None, (launched(old, ProcessState.HEALTHY), launched(new, ProcessState.STARTING, "l2")))
+    launches = (launched(old, ProcessState.HEALTHY), launched(new, ProcessState.STARTING, "l2"))
+    seen = SlotObserved(record, old.files.id, launches)
 
     found = shown_slot(seen, process_slot())
 
@@ -241,16 +242,21 @@ def test_a_slot_without_anything_current_is_starting_failed_or_pending() -> None
     assert shown_slot(None, process_slot())["state"] == "pending"
 
 
-@pytest.mark.parametrize(("load", "shown"), [(Load.EAGER, "pending"), (Load.ON_DEMAND, "unloaded")])
-def test_a_slot_whose_process_nobody_wants_is_unloaded(load: Load, shown: str) -> None:
-    seen = SlotObserved(SlotRecord("chat", process_target()), None)
+@pytest.mark.parametrize("load", [Load.EAGER, Load.ON_DEMAND])
+@pytest.mark.parametrize(
+    ("reason", "shown"), [("Unloaded", "unloaded"), ("Idle", "unloaded"), ("Down", "unloaded"), ("Healthy", "stopped")]
+)
+def test_a_slot_whose_process_is_not_to_run_is_unloaded(load: Load, reason: str, shown: str) -> None:
+    target = process_target()
+    seen = SlotObserved(SlotRecord("chat", target), target.files.id)
+    said = replace(ready("slots/chat"), reason=reason)
 
-    assert shown_slot(seen, process_slot(load))["state"] == shown
+    assert shown_slot(seen, process_slot(load), said)["state"] == shown
 
 
 def test_a_slot_of_files_is_ready_when_its_link_is_there() -> None:
     assert shown_slot(serving("chat", model("qwen")), slot("chat", "qwen"))["state"] == "ready"
-    assert shown_slot(serving("chat", model("qwen"), shown=False), slot("chat", "qwen"))["state"] == "pending"
+    assert shown_slot(serving("chat", model("qwen"), shown=False), slot("chat", "qwen"))["state"] == "broken"
 
 
 def test_a_slot_that_is_declared_no_more_is_shown_until_it_is_gone() -> None:
