@@ -10,14 +10,13 @@ from reconciler.core.action import Action, WriteEntry
 from reconciler.core.desired import Kind, Role
 from reconciler.core.digest import Digest
 from reconciler.core.entry import EntrySpec
-from reconciler.core.errors import ReconcilerError, StalledError, TransientError
+from reconciler.core.errors import AdapterInvalidError, ReconcilerError, TransientError
 from reconciler.formats.header_bytes import HeaderError
 from reconciler.formats.lora import check_declared
 from reconciler.formats.lora_base import BaseModel, check_base
 from reconciler.formats.lora_files import HeaderFile, read_base, read_lora
 from reconciler.ports import BlobStore
 
-INVALID = "AdapterInvalid"
 HINT = "the adapter is not registered; declare the right file, base, alpha and rank, or another adapter"
 
 
@@ -29,17 +28,10 @@ def invalid_adapters(
     A base model is one that `actions` register as well, else a registered one.
     """
     adapters = [(action, op.spec) for action, op in actions if op.spec.kind is Kind.ADAPTER]
-    if not adapters:
-        return {}
     known = {ref: entry.spec for ref, entry in backends.registry.snapshot().entries.items()}
     known |= {op.spec.ref: op.spec for _, op in actions}
     bases = _Bases(known, backends.store)
     return {action.id: error for action, spec in adapters for error in _problem(spec, bases, backends.store, sizes)}
-
-
-def is_invalid(error: ReconcilerError | None) -> bool:
-    """Whether the adapter itself is wrong: an entry it has from earlier must go then."""
-    return error is not None and error.reason == INVALID
 
 
 def _problem(
@@ -51,7 +43,7 @@ def _problem(
         check_base(lora, bases.read(spec.base or ""))
     except HeaderError as error:
         message = f"it is no adapter for {spec.base}: {error}"
-        yield StalledError(message, reason=INVALID, hint=HINT)
+        yield AdapterInvalidError(message, hint=HINT)
     except ReconcilerError as error:
         yield error
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 
-from reconciler.apply.adapter_check import INVALID, invalid_adapters, is_invalid
 from reconciler.apply.backends import Backends
 from reconciler.core.action import Action, RemoveEntry, RemoveGeneration, WriteEntry
 from reconciler.core.change import ChangeSet, DropEntry, DropGeneration, PutEntry, PutGeneration
 from reconciler.core.desired import Kind
 from reconciler.core.digest import Digest
 from reconciler.core.entry import Entry
-from reconciler.core.errors import ReconcilerError
+from reconciler.core.errors import AdapterInvalidError, ReconcilerError
 from reconciler.core.event import EventDraft, Topic
 from reconciler.core.names import disk_name
 from reconciler.ports import Registry
@@ -38,7 +38,7 @@ def write_entries(
     """
     registry, store = backends.registry, backends.store
     now = backends.clock.now()
-    failures = dict(invalid_adapters(actions, backends, sizes))
+    failures = _invalid_adapters(actions, backends, sizes)
     gone = _no_longer_valid(actions, failures, registry)
     actions = tuple((action, operation) for action, operation in actions if action.id not in failures)
     registry.commit(ChangeSet(tuple(PutGeneration(op.files) for _, op in actions)))
@@ -60,16 +60,31 @@ def write_entries(
     return failures
 
 
+def _invalid_adapters(
+    actions: tuple[tuple[Action, WriteEntry], ...], backends: Backends, sizes: Mapping[Digest, int]
+) -> dict[str, ReconcilerError]:
+    """Why adapters among `actions` must not be registered; the readers of headers are loaded with the first adapter."""
+    if not any(operation.spec.kind is Kind.ADAPTER for _, operation in actions):
+        return {}
+    module = importlib.import_module("reconciler.apply.adapter_check")
+    return dict(module.invalid_adapters(actions, backends, sizes))
+
+
 def _no_longer_valid(
     actions: tuple[tuple[Action, WriteEntry], ...], failures: Mapping[str, ReconcilerError], registry: Registry
 ) -> ChangeSet:
     """What takes earlier entries of adapters away that are wrong now, because they or their base models changed."""
-    names = [action.name for action, _ in actions if is_invalid(failures.get(action.id))]
+    names = [action.name for action, _ in actions if isinstance(failures.get(action.id), AdapterInvalidError)]
     registered = registry.snapshot().entries if names else {}
     names = [name for name in names if f"adapters/{name}" in registered]
     return ChangeSet(
         tuple(DropEntry(f"adapters/{name}") for name in names),
-        tuple(EventDraft(Topic.ADAPTERS_CHANGED, {"op": "removed", "id": name, "reason": INVALID}) for name in names),
+        tuple(
+            EventDraft(
+                Topic.ADAPTERS_CHANGED, {"op": "removed", "id": name, "reason": AdapterInvalidError.default_reason}
+            )
+            for name in names
+        ),
     )
 
 

@@ -16,13 +16,13 @@ from reconciler.core.desired import DesiredState
 from reconciler.core.errors import ReconcilerError, StalledError, TransientError
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.plan import PlanPolicy
-from reconciler.core.report import Exit, RunReport, worst
+from reconciler.core.report import Exit, RunReport
 from reconciler.core.source import redact_url
 from reconciler.environment import resolve_secret
 from reconciler.loop.converge import Watcher
 from reconciler.loop.node import Look
 from reconciler.loop.source import read_layers, real_paths
-from reconciler.loop.verdict import failed_report, preview_report
+from reconciler.loop.verdict import failed_report, preview_report, with_findings
 from reconciler.manifest.load import load
 from reconciler.net.exchange import Answer, Exchange, Question, Reach
 from reconciler.net.failure import NetError
@@ -54,13 +54,7 @@ def plan_against(settings: Settings, options: RunOptions, observer: Watcher) -> 
         report = _preview(loaded.desired, observed, policy, observer)
     except ReconcilerError as error:
         return failed_report(error)
-    invalid = (Exit.INVALID,) if loaded.errors else ()
-    return replace(
-        report,
-        exit_code=worst(report.exit_code, *invalid),
-        errors=loaded.errors + report.errors,
-        warnings=loaded.warnings + report.warnings,
-    )
+    return with_findings(report, loaded.errors, loaded.warnings)
 
 
 def _preview(desired: DesiredState, observed: ObservedState, policy: PlanPolicy, observer: Watcher) -> RunReport:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reconciler.assembly.build import locked_node, new_id, policy_of, unlocked_node
 from reconciler.core.desired import DesiredState
 from reconciler.core.errors import ReconcilerError, WriterLockedError
-from reconciler.core.report import Exit, RunReport, worst
+from reconciler.core.report import Exit, RunReport
 from reconciler.loop.converge import Converger, Orders, Watcher
 from reconciler.loop.last_good import AcceptedRevision, LastGood
 from reconciler.loop.revisions import Revision, last_desired, take
 from reconciler.loop.source import read_layers, real_paths
-from reconciler.loop.verdict import failed_report
+from reconciler.loop.verdict import failed_report, with_findings
 from reconciler.plan.document import SavedPlan
 from reconciler.plan.planner import pruning_only
 from reconciler.settings import Settings
@@ -46,13 +46,7 @@ def run(settings: Settings, options: RunOptions, observer: Watcher) -> RunReport
         return failed_report(error, Exit.REFUSED)
     except ReconcilerError as error:
         return failed_report(error)
-    invalid = (Exit.INVALID,) if loaded.errors else ()
-    return replace(
-        report,
-        exit_code=worst(report.exit_code, *invalid),
-        errors=loaded.errors + report.errors,
-        warnings=loaded.warnings + report.warnings,
-    )
+    return with_findings(report, loaded.errors, loaded.warnings)
 
 
 def _load(settings: Settings, options: RunOptions) -> Revision:

@@ -54,6 +54,12 @@ class UnsafePlanError(ReconcilerError):
     default_reason = "UnsafePlan"
 
 
+class AdapterInvalidError(StalledError):
+    """The bytes of an adapter are no LoRA for its base; it is not registered, or registered no longer."""
+
+    default_reason = "AdapterInvalid"
+
+
 class StoreMissingError(StalledError):
     """The blob store is not there or is another one; nothing may be fetched or deleted."""
 

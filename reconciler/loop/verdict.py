@@ -87,6 +87,17 @@ def failed_report(error: ReconcilerError, exit_code: Exit = Exit.FAILED) -> RunR
     return RunReport(exit_code, errors=(Diagnostic(error.reason, error.message, hint=error.hint),))
 
 
+def with_findings(report: RunReport, errors: tuple[Diagnostic, ...], warnings: tuple[str, ...]) -> RunReport:
+    """The report with what was found in the manifests it is about, said first."""
+    invalid = (Exit.INVALID,) if errors else ()
+    return replace(
+        report,
+        exit_code=worst(report.exit_code, *invalid),
+        errors=errors + report.errors,
+        warnings=warnings + report.warnings,
+    )
+
+
 def job_ended(action: Action, observed: ObservedState, left: Iterable[str]) -> Result:
     """How a job ended that is planned no more: done, unless its bytes turned out wrong and nothing can replace them."""
     operation = action.operation

@@ -20,6 +20,7 @@ from reconciler import durable
 from reconciler.cli.main import main
 
 LAZY = (
+    "reconciler.apply.adapter_check",
     "reconciler.assembly.converge",
     "reconciler.cli.commands.converge",
     "reconciler.cli.commands.gc",
