@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from reconciler.core.change import ChangeSet
+from reconciler.core.desired import Budgets, Limits
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive
 from reconciler.core.egress import EgressPolicy
@@ -414,6 +415,45 @@ class Progress:
     total_bytes: int | None
     source: str
     """Redacted."""
+    spent_s: float = 0.0
+    """How long it has held a permit: what time budgets count."""
+    bytes_per_s: float | None = None
+    """How fast it is, smoothed over some seconds; None: nothing has come yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """Permits of the lane, which are given to jobs; what runs is never stopped by a smaller limit."""
+
+    configured_max: int
+    """How many may be held: `max`, but never above `hard_cap`."""
+    available_permits: int
+    held_permits: int
+    """By running jobs; at most `configured_max`, even while more run."""
+    hard_cap: int
+    pending_shrink: int | None = None
+    """How many more jobs run than may be started; None: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the lane knows of its work; counts are since this program started."""
+
+    concurrency: Concurrency
+    queued: tuple[Digest, ...] = ()
+    """In the order in which they will start."""
+    preflight_ok: int = 0
+    """HEAD requests whose answer allowed the download."""
+    preflight_denied: int = 0
+    """HEAD requests whose answer showed that it does not fit."""
+    preflight_skipped: int = 0
+    """HEAD requests that were refused or lost: the download goes on without."""
+    coalesced: int = 0
+    """How often an object joined a job that another one had begun."""
+    ewma_mib_s: float | None = None
+    """Throughput of whole downloads, smoothed, kept over restarts; None: there was none yet."""
+    free_bytes: int | None = None
+    """Of the store's disk, as last measured for a download; None: not yet."""
 
 
 class Lane(Protocol):
@@ -423,8 +463,12 @@ class Lane(Protocol):
         """Exactly `jobs` are wanted: starts what is missing, replaces what changed, stops the rest."""
         ...
 
-    def set_limits(self, *, max_permits: int, hard_cap: int, per_host: int) -> None:
+    def set_limits(self, limits: Limits) -> None:
         """The limits for starts from now on; running jobs are never stopped by a smaller limit."""
+        ...
+
+    def set_budgets(self, budgets: Budgets) -> None:
+        """What every job may use up from now on; running ones notice within a second."""
         ...
 
     def set_egress(self, egress: EgressPolicy) -> None:
@@ -441,6 +485,10 @@ class Lane(Protocol):
 
     def progress(self) -> tuple[Progress, ...]:
         """The running jobs, in the order they were wanted."""
+        ...
+
+    def figures(self) -> Figures:
+        """Permits, the queue and counts, at one moment."""
         ...
 
     def active(self) -> frozenset[Digest]:

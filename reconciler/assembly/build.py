@@ -21,7 +21,6 @@ from reconciler.cas.files import FileBlobStore
 from reconciler.cas.views import FileViews
 from reconciler.clock import SystemClock
 from reconciler.core.action import Action
-from reconciler.core.desired import DISK_RESERVE_BYTES
 from reconciler.core.digest import Digest
 from reconciler.core.egress import host_port
 from reconciler.core.entry import Entry
@@ -101,7 +100,6 @@ def build_node(parts: Parts, *, watches: bool) -> Node:
         clock,
         lambda: _attempts(parts.settings, store, clock, policy),
         trigger,
-        reserve_bytes=policy.reserve_bytes,
         new_id=new_id,
         hub_host=host_port(settings.hf_endpoint).host,
     )
@@ -176,7 +174,6 @@ def policy_of(settings: Settings, *, offline: bool = False, confirm_prune: str |
     """What this node and this call allow."""
     return PlanPolicy(
         offline=offline,
-        reserve_bytes=DISK_RESERVE_BYTES,
         endpoint=None if settings.hf_endpoint == PUBLIC_HUB else host_port(settings.hf_endpoint),
         hub_url=settings.hf_endpoint,
         file_roots=tuple(str(root) for root in settings.file_roots),

@@ -32,6 +32,7 @@ class Fetch:
     size_bytes: int | None
     part_bytes: int
     transfer: Transfer = Transfer()
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class Transfer:
     idle_timeout_s: float = 300.0
     """The longest silence between two reads; 0 means no limit."""
     adopt: Adopt = Adopt.CLONE
+    segments: int | None = None
+    """Ranges of one file that are fetched at once, 1 for never; None: as many as pay, from a certain size on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class ModelSpec:
     display_name: str | None = None
     labels: tuple[str, ...] = ()
     transfer: Transfer = Transfer()
+    priority: int = 0
+    """What is more urgent starts first: higher before lower."""
 
     @property
     def ref(self) -> str:
@@ -108,6 +112,8 @@ class AdapterSpec:
     """What the file must say; None: whatever it says."""
     rank: int | None = None
     """What the file must say; None: whatever it says."""
+    priority: int = 0
+    """As that of a model; adapters declare none."""
 
     @property
     def ref(self) -> str:
@@ -196,11 +202,43 @@ class Limits:
     max: int = 2
     hard_cap: int = 16
     per_host: int = 4
+    bandwidth_bytes_per_s: int | None = None
+    """What all downloads together may take; None: whatever there is."""
 
     @property
     def effective_max(self) -> int:
         """`max`, but never above `hard_cap`."""
         return max(1, min(self.max, self.hard_cap))
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """What downloads may use up."""
+
+    soft_s: float | None = None
+    """How long one may take, from its admission on, before it is called degraded; None: no limit."""
+    hard_s: float | None = None
+    """How long one may take, from its admission on, before a person must decide; None: no limit."""
+    degrade_share: float = 0.8
+    """The share of `soft_s` at which it is called degraded."""
+    max_size_bytes: int | None = None
+    """The largest file that is fetched."""
+    quota_bytes: int | None = None
+    """The most that the store may hold, with what is still to come."""
+    reserve_bytes: int = DISK_RESERVE_BYTES
+    """What downloads leave free on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A time of day in which downloads may run."""
+
+    start_minute: int
+    """Minutes since midnight, local time."""
+    end_minute: int
+    """Exclusive; not after `start_minute`: the window ends on the following day."""
+    days: frozenset[int] = frozenset(range(7))
+    """The days on which it opens, 0 is Monday."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +263,9 @@ class Schedule:
     verify: str | None = None
     """A cron expression with weekday names; None: never."""
     timezone: str = "UTC"
-    """An IANA name; in it the cron expressions are read."""
+    """An IANA name; in it cron expressions and windows are read."""
+    downloads: tuple[Window, ...] = ()
+    """When downloads may run; empty: always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +309,7 @@ class DesiredState:
     adapters: Mapping[str, AdapterSpec] = field(default_factory=_empty_adapters)
     slots: Mapping[str, SlotSpec] = field(default_factory=_empty_slots)
     limits: Limits = Limits()
+    budgets: Budgets = Budgets()
     pruning: PrunePolicy = PrunePolicy()
     egress: EgressPolicy = EgressPolicy()
     schedule: Schedule = Schedule()

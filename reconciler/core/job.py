@@ -139,7 +139,11 @@ class JobSpec:
     sources: tuple[Source, ...] = ()
     transfer: Transfer = Transfer()
     held: JobState | None = None
-    """PAUSED or CANCELED: an operator wants it to rest in that state; None: it is to run."""
+    """The state it is to rest in: PAUSED or CANCELED by an operator, WAITING for a window; None: it is to run."""
+    held_until: datetime | None = None
+    """When the window opens that it waits for; set exactly when `held` is WAITING."""
+    priority: int = 0
+    """Among queued jobs the higher one starts first; a changed one does not make it another job."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ class PlanPolicy:
     """What this node and this call allow; everything else that decides is desired or observed."""
 
     offline: bool = False
-    reserve_bytes: int = 256 * 2**20
     endpoint: HostPort | None = None
     """The hub endpoint the operator set; exempt from egress rules at exactly this address."""
     hub_url: str = PUBLIC_HUB

@@ -71,10 +71,8 @@ class Node:
 
     def apply(self, desired: DesiredState, look: Look) -> Outcome:
         """Carry out what can be done now."""
-        limits = desired.limits
-        self.backends.lane.set_limits(
-            max_permits=limits.effective_max, hard_cap=limits.hard_cap, per_host=limits.per_host
-        )
+        self.backends.lane.set_limits(desired.limits)
+        self.backends.lane.set_budgets(desired.budgets)
         self.backends.lane.set_egress(desired.egress)
         urls = {weights.ref: _url(weights) for weights in desired.weights()}
         return self._executor.apply(look.plan, look.observed, urls)

@@ -21,6 +21,8 @@ class Need:
     """The sources of all owners, in order, each once."""
     size_bytes: int | None
     transfer: Transfer
+    priority: int = 0
+    """The highest of all owners."""
 
 
 def needs(desired: DesiredState) -> Mapping[Digest, Need]:
@@ -34,11 +36,12 @@ def needs(desired: DesiredState) -> Mapping[Digest, Need]:
 
 
 def _first(weights: WeightsSpec, file: FileSpec) -> Need:
-    return Need(file.digest, (weights.ref,), file.sources, file.size_bytes, weights.transfer)
+    return Need(file.digest, (weights.ref,), file.sources, file.size_bytes, weights.transfer, weights.priority)
 
 
 def _joined(known: Need, weights: WeightsSpec, file: FileSpec) -> Need:
     owners = known.owners if weights.ref in known.owners else (*known.owners, weights.ref)
     more = tuple(source for source in file.sources if source not in known.sources)
     size = known.size_bytes if known.size_bytes is not None else file.size_bytes
-    return Need(known.digest, owners, known.sources + more, size, known.transfer)
+    priority = max(known.priority, weights.priority)
+    return Need(known.digest, owners, known.sources + more, size, known.transfer, priority)

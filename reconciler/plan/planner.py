@@ -49,7 +49,7 @@ def make_plan(desired: DesiredState, observed: ObservedState, policy: PlanPolicy
     wanted = wanted_entries(desired)
     renamed = renames(wanted, desired, observed)
     jobs = tuple(admit_sources(a, desired.egress, policy) for a in presence(needed, observed))
-    jobs = admit_disk(withhold(jobs, observed), observed.node.free_bytes, policy.reserve_bytes)
+    jobs = admit_disk(withhold(jobs, observed), observed.node.free_bytes, desired.budgets.reserve_bytes)
     pending = {a.operation.digest: a.id for a in jobs if isinstance(a.operation, JOB_OPERATIONS)}
     writes = tuple(entry_writes(wanted, renamed, observed, pending))
     written = {a.owners[0]: a.id for a in writes}
@@ -131,8 +131,8 @@ def _jobs(actions: Iterable[Action]) -> Iterator[JobSpec]:
         if (action.blocked and held is None) or action.depends_on:
             continue
         match action.operation:
-            case Fetch(digest=digest, sources=sources, size_bytes=size, transfer=transfer):
-                yield JobSpec(JobKind.FETCH, digest, action.owners, size, sources, transfer, held)
+            case Fetch(digest=digest, sources=sources, size_bytes=size, transfer=transfer, priority=priority):
+                yield JobSpec(JobKind.FETCH, digest, action.owners, size, sources, transfer, held, priority=priority)
             case AdoptHash(digest=digest, size_bytes=size):
                 yield JobSpec(JobKind.ADOPT, digest, action.owners, size)
             case Verify(digest=digest, size_bytes=size):

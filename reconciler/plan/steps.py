@@ -50,7 +50,7 @@ def fetch(need: Need, part_bytes: int, depends_on: tuple[str, ...] = ()) -> Acti
     if part_bytes:
         message = f"{format_size(part_bytes)} of it are already on disk"
     return _blob_action(
-        Fetch(need.digest, need.sources, need.size_bytes, part_bytes, need.transfer),
+        Fetch(need.digest, need.sources, need.size_bytes, part_bytes, need.transfer, need.priority),
         need.digest,
         id_=fetch_id(need.digest),
         owners=need.owners,

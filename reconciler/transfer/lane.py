@@ -23,14 +23,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from reconciler.core.change import ChangeSet
-from reconciler.core.desired import Limits
+from reconciler.core.desired import Budgets, Limits
 from reconciler.core.digest import Digest
 from reconciler.core.egress import EgressPolicy
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import JsonValue
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
 from reconciler.core.quantity import format_size
-from reconciler.ports import BlobStore, Clock, Progress, Registry
+from reconciler.ports import BlobStore, Clock, Figures, Progress, Registry
 from reconciler.transfer.clerk import Clerk
 from reconciler.transfer.docket import Docket
 from reconciler.transfer.failure import FetchError
@@ -48,14 +48,13 @@ class ThreadLane:
     No thread exists before the first `ensure`. After `stop` it can't be used again.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the composition root names them all, nobody else builds one
+    def __init__(  # noqa: PLR0913 - the composition root names them all, nobody else builds one
         self,
         registry: Registry,
         store: BlobStore,
         clock: Clock,
         new_attempts: Callable[[], Fetching],
         wake: Callable[[], None],
-        reserve_bytes: int,
         new_id: Callable[[], str],
         *,
         hub_host: str,
@@ -65,7 +64,7 @@ class ThreadLane:
         self._store = store
         self._clock = clock
         self._new_attempts = new_attempts
-        self._reserve_bytes = reserve_bytes
+        self._budgets = Budgets()
         self._new_id = new_id
         self._wake = wake
         self._worker = Worker(store, clock, hub_host)
@@ -108,11 +107,15 @@ class ThreadLane:
             token.cancel()
         self._await_recorded(told)
 
-    def set_limits(self, *, max_permits: int, hard_cap: int, per_host: int) -> None:
+    def set_limits(self, limits: Limits) -> None:
         """The limits for starts from now on; running jobs are never stopped by a smaller limit."""
         with self._lock:
-            self._permits.set_limits(Limits(max=max_permits, hard_cap=hard_cap, per_host=per_host))
+            self._permits.set_limits(limits)
             self._staff()
+
+    def set_budgets(self, budgets: Budgets) -> None:
+        """What every job may use up from now on; running ones notice within a second."""
+        self._budgets = budgets
 
     def set_egress(self, egress: EgressPolicy) -> None:
         """The policy that every request from now on is held to."""
@@ -145,6 +148,11 @@ class ThreadLane:
             records = sorted(self._docket.running.values(), key=lambda record: record.order)
             runs = [record.run for record in records if record.run]
         return tuple(Progress(run.spec, run.state.value, run.done_bytes, run.total_bytes, run.source) for run in runs)
+
+    def figures(self) -> Figures:
+        """Permits, the queue and counts, at one moment."""
+        with self._lock:
+            return Figures(self._permits.concurrency(), self._permits.queued())
 
     def active(self) -> frozenset[Digest]:
         """Digests of jobs that run or will start without any outside help; waiting ones are not.
@@ -191,14 +199,15 @@ class ThreadLane:
             others = sum(
                 record.run.to_come_bytes for record in self._docket.running.values() if record.run not in (None, run)
             )
-            spare_bytes = free_bytes - others - self._reserve_bytes
+            reserve_bytes = self._budgets.reserve_bytes
+            spare_bytes = free_bytes - others - reserve_bytes
             if need_bytes <= spare_bytes:
                 run.total_bytes = run.done_bytes + need_bytes
                 return
         raise FetchError(
             Code.DISK_INSUFFICIENT,
             f"needs {format_size(need_bytes)}, but only {format_size(max(0, spare_bytes))} can be used: "
-            f"{format_size(free_bytes)} free, {format_size(self._reserve_bytes)} reserved, "
+            f"{format_size(free_bytes)} free, {format_size(reserve_bytes)} reserved, "
             f"{format_size(others)} for other downloads",
         )
 

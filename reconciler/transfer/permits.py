@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from reconciler.core.desired import Limits
 from reconciler.core.digest import Digest
+from reconciler.ports import Concurrency
 
 NO_HOST = ""
 """The host of work that asks nobody: it counts against the permits, never against a host."""
@@ -69,6 +70,18 @@ class Permits:
         ticket = self._tickets.pop(digest, None)
         if ticket is not None:
             self._offer(ticket.host)
+
+    def queued(self) -> tuple[Digest, ...]:
+        """Everything that waits, in the order of its turn; a host without room lets others pass."""
+        return tuple(ticket.digest for ticket in sorted(self._tickets.values(), key=lambda ticket: ticket.number))
+
+    def concurrency(self) -> Concurrency:
+        """How many permits there are and are held."""
+        most, running = self._limits.effective_max, len(self._running)
+        over = running - most
+        return Concurrency(
+            most, max(0, -over), min(running, most), self._limits.hard_cap, pending_shrink=over if over > 0 else None
+        )
 
     def take(self) -> Digest | None:
         """The longest-waiting digest that may run now holds a permit; None if there is none."""

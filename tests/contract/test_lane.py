@@ -46,7 +46,6 @@ class ThreadHarness:
             self.clock,
             lambda: self,
             self._wake,
-            0,
             lambda: f"corr-{next(self._ids)}",
             hub_host="hub.example",
         )

@@ -17,6 +17,7 @@ from reconciler.core.change import (
     UnverifyBlob,
     VerifyBlob,
 )
+from reconciler.core.desired import Budgets, Limits
 from reconciler.core.digest import Digest
 from reconciler.core.egress import EgressPolicy
 from reconciler.core.errors import IntegrityError, StalledError
@@ -25,7 +26,7 @@ from reconciler.core.history import HistoryRow
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
 from reconciler.core.observed import FileIdentity, Place
 from reconciler.core.source import LocalFile
-from reconciler.ports import BlobStat, BlobStore, Clock, Progress, Registry
+from reconciler.ports import BlobStat, BlobStore, Clock, Concurrency, Figures, Progress, Registry
 from reconciler.transfer.failure import FetchError
 
 BACK_OFF_S = 30.0
@@ -57,6 +58,7 @@ class FakeLane:
         self._brought: set[Digest] = set()
         self._found: dict[Digest, Job] = {}
         self._stopped = False
+        self._limits = Limits()
 
     def recover(self, jobs: Mapping[Digest, Job]) -> None:
         self._found.update(jobs)
@@ -78,7 +80,10 @@ class FakeLane:
             elif self._is_due(spec):
                 self._start(spec)
 
-    def set_limits(self, *, max_permits: int, hard_cap: int, per_host: int) -> None:
+    def set_limits(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def set_budgets(self, budgets: Budgets) -> None:
         pass
 
     def set_egress(self, egress: EgressPolicy) -> None:
@@ -98,6 +103,10 @@ class FakeLane:
             for spec, job in self._jobs.values()
             if spec.digest in self.held
         )
+
+    def figures(self) -> Figures:
+        most = self._limits.effective_max
+        return Figures(Concurrency(most, most, 0, self._limits.hard_cap))
 
     def active(self) -> frozenset[Digest]:
         return frozenset(digest for digest, (_, job) in self._jobs.items() if job.state is JobState.QUEUED)

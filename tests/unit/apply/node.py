@@ -27,7 +27,7 @@ from tests.fakes.runtimes import FakeRuntimes
 from tests.fakes.views import FakeSlotDriver, MemorySlotRecords, MemoryViews
 from tests.fixtures.tiny_gguf import tiny_adapter, tiny_model
 
-POLICY = PlanPolicy(reserve_bytes=0, runtimes=("llama-server",), restarts=True)
+POLICY = PlanPolicy(runtimes=("llama-server",), restarts=True)
 CONTENTS = {"one": tiny_model(), "two": b"two", "sql": tiny_adapter()}
 
 

@@ -68,7 +68,7 @@ class Machine:
         self.lane = FakeLane(self.registry, self.store, self.clock, self.trigger)
         self.heard = Heard()
         self.last_good = LastGood(folder / "last-good.json")
-        self.policy = PlanPolicy(reserve_bytes=0)
+        self.policy = PlanPolicy()
 
     def serves(self, *tags: str) -> None:
         """The origin has the contents called `tags`."""

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.desired import PrunePolicy
+from reconciler.core.desired import Budgets, PrunePolicy
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.job import Code, Job, JobKind, JobState
-from reconciler.core.plan import Plan, PlanPolicy
+from reconciler.core.plan import Plan
 from reconciler.plan.holds import is_held, node_hold, object_hold, pin_of, told
 from tests.builders import (
     NOW,
@@ -151,7 +151,7 @@ def test_a_digest_is_paused_for_all_that_want_it() -> None:
 
 def test_a_paused_download_does_not_take_the_room_of_another() -> None:
     found = observed(directive(PAUSE, "models/a"), free=150)
-    made = plan(TWO, found, PlanPolicy(reserve_bytes=0))
+    made = plan(replace(TWO, budgets=Budgets(reserve_bytes=0)), found)
     assert _held(made) == {f"fetch:{digest('a')}": "Paused"}
 
 

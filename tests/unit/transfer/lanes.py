@@ -6,6 +6,7 @@ import itertools
 import threading
 
 from reconciler.core.change import Change, ChangeSet, OwnBlob, VerifyBlob
+from reconciler.core.desired import Budgets, Limits
 from reconciler.core.digest import Digest, digest_of
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import Event, Topic
@@ -61,12 +62,12 @@ class Node:
             self.clock,
             self.origins.attempts,
             self._wake,
-            RESERVE_BYTES,
             lambda: f"corr-{next(self._ids)}",
             hub_host="huggingface.co",
             jitter=lambda: 0.0,
         )
-        lane.set_limits(max_permits=4, hard_cap=16, per_host=4)
+        lane.set_limits(Limits(max=4, hard_cap=16, per_host=4))
+        lane.set_budgets(Budgets(reserve_bytes=RESERVE_BYTES))
         return lane
 
     def close(self) -> None:

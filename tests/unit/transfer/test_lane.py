@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.core.change import ChangeSet, DropJob, OwnBlob, VerifyBlob
+from reconciler.core.desired import Limits
 from reconciler.core.digest import Digest, digest_of
 from reconciler.core.egress import EgressPolicy
 from reconciler.core.errors import RegistryError, StoreMissingError, TransientError
@@ -208,7 +209,7 @@ class TestWaking:
             node.fetch(f"{n}".encode(), web(f"{n % 3}.example", f"{n}"), owners=(f"models/{n}",)) for n in range(60)
         ]
         for _ in range(120):
-            node.lane.set_limits(max_permits=chance.randint(1, 5), hard_cap=5, per_host=chance.randint(1, 3))
+            node.lane.set_limits(Limits(max=chance.randint(1, 5), hard_cap=5, per_host=chance.randint(1, 3)))
             node.lane.ensure(tuple(chance.sample(specs, chance.randint(0, 30))))
         node.lane.ensure(tuple(specs))
         until(lambda: node.lane.active() == frozenset())
@@ -282,7 +283,7 @@ class TestMirrors:
         until(lambda: node.lane.active() == frozenset())
 
     def test_a_mirror_whose_host_is_full_is_waited_for_without_a_permit(self, node: Node) -> None:
-        node.lane.set_limits(max_permits=2, hard_cap=2, per_host=1)
+        node.lane.set_limits(Limits(max=2, hard_cap=2, per_host=1))
         busy, late, other = node.fetch(ONE, B), node.fetch(TWO, A, web("b.example", "two")), node.fetch(THREE, C)
         gate = node.origins.hold(B)
         node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
@@ -314,14 +315,14 @@ def _adopt_wrong(node: Node, spec: JobSpec) -> Fetched:
 
 class TestLimits:
     def test_no_more_jobs_run_than_permits_and_all_end(self, node: Node) -> None:
-        node.lane.set_limits(max_permits=2, hard_cap=16, per_host=16)
+        node.lane.set_limits(Limits(max=2, hard_cap=16, per_host=16))
         specs = [node.fetch(bytes([n]) * 10) for n in range(12)]
         node.lane.ensure(tuple(specs))
         node.wait_woken(12)
         assert node.origins.most_at_once <= 2
 
     def test_a_full_host_does_not_hold_back_another(self, node: Node) -> None:
-        node.lane.set_limits(max_permits=4, hard_cap=4, per_host=1)
+        node.lane.set_limits(Limits(max=4, hard_cap=4, per_host=1))
         first, second = node.fetch(ONE, A), node.fetch(TWO, web("a.example", "two"))
         other = node.fetch(THREE, B)
         gate = node.origins.hold(A)
@@ -338,11 +339,11 @@ class TestLimits:
     def test_shrinking_never_stops_running_jobs(self, node: Node) -> None:
         specs = [node.fetch(data, web(f"{n}.example", "x")) for n, data in enumerate((ONE, TWO, THREE))]
         gates = [node.origins.hold(spec.sources[0]) for spec in specs]
-        node.lane.set_limits(max_permits=2, hard_cap=16, per_host=4)
+        node.lane.set_limits(Limits(max=2, hard_cap=16, per_host=4))
         node.lane.ensure(tuple(specs))
         assert gates[0].arrived.wait(PATIENCE_S)
         assert gates[1].arrived.wait(PATIENCE_S)
-        node.lane.set_limits(max_permits=1, hard_cap=16, per_host=4)
+        node.lane.set_limits(Limits(max=1, hard_cap=16, per_host=4))
         assert len(node.lane.progress()) == 2
         gates[0].opened.set()
         node.wait_woken(1)
@@ -354,7 +355,7 @@ class TestLimits:
         assert node.registry.snapshot().jobs == {}
 
     def test_files_of_the_hub_count_against_its_host_and_local_ones_against_none(self, node: Node) -> None:
-        node.lane.set_limits(max_permits=4, hard_cap=4, per_host=1)
+        node.lane.set_limits(Limits(max=4, hard_cap=4, per_host=1))
         hub = HuggingFaceFile("org/repo", "0" * 40, "x.gguf")
         first, second = node.fetch(ONE, hub), node.fetch(TWO, web("huggingface.co", "y"))
         gate = node.origins.hold(hub)
@@ -368,10 +369,10 @@ class TestLimits:
     def test_growing_starts_queued_jobs_at_once(self, node: Node) -> None:
         specs = [node.fetch(data, web(f"{n}.example", "x")) for n, data in enumerate((ONE, TWO))]
         gates = [node.origins.hold(spec.sources[0]) for spec in specs]
-        node.lane.set_limits(max_permits=1, hard_cap=16, per_host=4)
+        node.lane.set_limits(Limits(max=1, hard_cap=16, per_host=4))
         node.lane.ensure(tuple(specs))
         assert gates[0].arrived.wait(PATIENCE_S)
-        node.lane.set_limits(max_permits=2, hard_cap=16, per_host=4)
+        node.lane.set_limits(Limits(max=2, hard_cap=16, per_host=4))
         assert gates[1].arrived.wait(PATIENCE_S)
         assert [shown.spec for shown in node.lane.progress()] == specs
         for gate in gates:
@@ -381,7 +382,7 @@ class TestLimits:
 
 class TestWaiting:
     def test_a_long_pause_is_waited_out_without_a_permit_and_then_tried_again(self, node: Node) -> None:
-        node.lane.set_limits(max_permits=1, hard_cap=1, per_host=1)
+        node.lane.set_limits(Limits(max=1, hard_cap=1, per_host=1))
         spec, other = node.fetch(ONE, A), node.fetch(TWO, B, owners=("models/b",))
         node.origins.then(A, FetchError(Code.HTTP, "503", transient=True, retry_after_s=3600))
         node.lane.ensure((spec, other))
@@ -561,7 +562,7 @@ class TestHeld:
         assert node.statuses()[4:] == ["queued", "admitted", "started", "complete"]
 
     def test_a_paused_job_frees_its_permit(self, node: Node) -> None:
-        node.lane.set_limits(max_permits=1, hard_cap=1, per_host=1)
+        node.lane.set_limits(Limits(max=1, hard_cap=1, per_host=1))
         first, second = node.fetch(ONE, A), node.fetch(TWO, B)
         gate = node.origins.hold(A)
         node.lane.ensure((first, second))
@@ -572,7 +573,7 @@ class TestHeld:
         assert set(node.registry.snapshot().jobs) == {first.digest}
 
     def test_a_queued_and_a_waiting_job_rest_at_once(self, node: Node) -> None:
-        node.lane.set_limits(max_permits=1, hard_cap=1, per_host=1)
+        node.lane.set_limits(Limits(max=1, hard_cap=1, per_host=1))
         waiting, running, queued = (node.fetch(data, web("h.example", data[:5].decode())) for data in (ONE, TWO, THREE))
         node.origins.then(waiting.sources[0], FetchError(Code.HTTP, "503", transient=True, retry_after_s=99))
         gate = node.origins.hold(running.sources[0])
@@ -634,7 +635,7 @@ class TestUnwanted:
         until(lambda: node.lane.active() == frozenset())
 
     def test_queued_waiting_and_failed_jobs_go_at_once(self, node: Node) -> None:
-        node.lane.set_limits(max_permits=1, hard_cap=1, per_host=1)
+        node.lane.set_limits(Limits(max=1, hard_cap=1, per_host=1))
         failed, waiting, running, queued = (
             node.fetch(data, web("h.example", data[:5].decode())) for data in (ONE, TWO, THREE, b"fourth")
         )
