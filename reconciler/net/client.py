@@ -18,7 +18,7 @@ from reconciler.net.failure import NetError
 from reconciler.net.redirect import STATUSES, Hop, next_hop
 from reconciler.net.request import Call, Headers, OriginRequest
 from reconciler.net.sockets import Watch
-from reconciler.net.wire import EGRESS_HINT, Answer, Resolve, Route, Wire, resolve_by_system, unsendable
+from reconciler.net.wire import EGRESS_HINT, Answer, Chunk, Resolve, Route, Wire, resolve_by_system, unsendable
 from reconciler.ports import Clock
 
 DRAIN_BYTES = 64 * 1024
@@ -38,7 +38,7 @@ class Reply:
 
     def __init__(self, response: httpx.Response, entry: _LedgerEntry, done: Callable[[], None]) -> None:
         self._response = response
-        self._chunks: Iterator[bytes] = response.iter_raw()
+        self._chunks: Iterator[Chunk] = response.extensions["body"]
         self._entry = entry
         self._done = done
 
@@ -57,8 +57,11 @@ class Reply:
         value = self._response.headers.get(name)
         return None if value is None else str(value)
 
-    def read(self) -> bytes | None:
-        """The next bytes of the body, as sent; None at its end. Raises NetError, or what the stop raises."""
+    def read(self) -> Chunk | None:
+        """The next bytes of the body, as sent; None at its end. Raises NetError, or what the stop raises.
+
+        A memoryview holds until the next call but one.
+        """
         try:
             chunk = next(self._chunks, None)
         except NetError as error:
@@ -202,7 +205,7 @@ class _Body(httpx.SyncByteStream):
         self._answer = answer
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._answer.body)
+        return map(bytes, self._answer.body)
 
     def close(self) -> None:
         self._answer.close()
@@ -220,7 +223,7 @@ class _Transport(httpx.BaseTransport):
             answer.status,
             headers=answer.headers,
             stream=_Body(answer),
-            extensions={"network_stream": answer.network_stream},
+            extensions={"body": answer.body},
         )
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from reconciler.net.client import trusted_tls
 from reconciler.net.failure import NetError
 from reconciler.net.request import Call, Headers
 from reconciler.net.sockets import Watch
-from reconciler.net.wire import Resolve, Route, Wire, resolve_by_system, unsendable
+from reconciler.net.wire import Chunk, Resolve, Route, Wire, resolve_by_system, unsendable
 from reconciler.ports import Clock
 
 _ONE_HOST = EgressPolicy(allow=())
@@ -169,7 +169,7 @@ def _call(question: Question, deadline: _Deadline) -> Call:
     return Call(_ONE_HOST, deadline, question.timeout_s, "exchange", "", lambda row: None)
 
 
-def _bounded(chunks: Iterable[bytes], max_bytes: int | None, shown: str) -> bytes:
+def _bounded(chunks: Iterable[Chunk], max_bytes: int | None, shown: str) -> bytes:
     if max_bytes is None:
         return b""
     body = bytearray()

@@ -7,10 +7,13 @@ stop is looked at before any error or end of stream is believed.
 
 from __future__ import annotations
 
+import functools
 import os
 import select
 import socket
 import ssl
+import struct
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -23,6 +26,8 @@ SLICE_S = 1.0
 # What a person who pressed Ctrl-C waits at most for; the cost is one wake-up a second per silent socket.
 CONNECT_TIMEOUT_S = 10.0
 # Longer than three lost SYNs on a healthy link; a host that needs more is down.
+
+_NOT_YET = (TimeoutError, BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 T = TypeVar("T")
 
@@ -79,7 +84,7 @@ class Watch:
             self.check()
             try:
                 return step()
-            except (TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            except _NOT_YET:
                 self.check()
                 if limit_s and self._clock.monotonic() - since >= limit_s:
                     raise late() from None
@@ -96,6 +101,7 @@ class Channel:
         self._watch = watch
         self._peer = peer
         self._slice_s = -1.0
+        self._kernel_waits = False
 
     def read(self, max_bytes: int) -> bytes:
         """Up to `max_bytes`; empty at the end of the stream. Raises NetError, or what the stop raises."""
@@ -107,6 +113,23 @@ class Channel:
         if not data:
             self._watch.check()
         return data
+
+    def fill(self, buffer: memoryview) -> int:
+        """How many bytes have come into `buffer`: all it can hold, or those of one slice; 0 at the end of the stream.
+
+        Raises NetError, or what the stop raises. After it, no other method may read or write.
+        """
+        limit_s = self._watch.idle_timeout_s
+        if isinstance(self.sock, ssl.SSLSocket):
+            self._enter(limit_s)
+            step = functools.partial(_gather, self.sock, buffer, self._slice_s)
+        else:
+            self._enter_kernel(limit_s)
+            step = functools.partial(self.sock.recv_into, buffer, 0, socket.MSG_WAITALL)
+        count = self._watch.wait(step, limit_s=limit_s, late=lambda: _idle(self._peer, limit_s), peer=self._peer)
+        if not count:
+            self._watch.check()
+        return count
 
     def write(self, data: bytes) -> None:
         """All of `data` is handed to the kernel."""
@@ -140,9 +163,17 @@ class Channel:
         """Whether bytes or an end wait to be read: an idle connection of which this is true is dead."""
         return bool(_poll(self.sock, select.POLLIN, 0.0))
 
+    def _enter_kernel(self, limit_s: float) -> None:
+        """Reads block, and the kernel ends them with the slice: Python would poll before each one."""
+        self._watch.active = self.sock
+        if not self._kernel_waits:
+            self.sock.settimeout(None)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_slice_s(limit_s)))
+            self._kernel_waits = True
+
     def _enter(self, limit_s: float) -> None:
         self._watch.active = self.sock
-        slice_s = min(SLICE_S, limit_s) if limit_s else SLICE_S
+        slice_s = _slice_s(limit_s)
         if slice_s != self._slice_s:  # settimeout is a system call
             self.sock.settimeout(slice_s)
             self._slice_s = slice_s
@@ -195,6 +226,28 @@ def _connected(sock: socket.socket, limit_s: float) -> None:
     problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if problem:
         raise OSError(problem, os.strerror(problem))
+
+
+def _slice_s(limit_s: float) -> float:
+    return min(SLICE_S, limit_s) if limit_s else SLICE_S
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("@ll", int(seconds), max(1, int(seconds % 1 * 1e6)))  # 0 would be: for ever
+
+
+def _gather(sock: ssl.SSLSocket, buffer: memoryview, slice_s: float) -> int:
+    """What MSG_WAITALL does for a plain socket: a TLS one gives 16 KiB at most each time."""
+    until_s = time.monotonic() + slice_s
+    count = sock.recv_into(buffer)
+    last = count
+    while last and count < len(buffer) and time.monotonic() < until_s:
+        try:
+            last = sock.recv_into(buffer[count:])
+        except OSError:
+            break  # nothing more in time, or what the next call will meet again
+        count += last
+    return count
 
 
 def _poll(sock: socket.socket, events: int, timeout_s: float) -> list[tuple[int, int]]:

@@ -17,11 +17,14 @@ import httpcore
 
 from reconciler.core.egress import EgressPolicy, HostPort, address_refusal
 from reconciler.core.job import Code
+from reconciler.net.direct import direct_bytes, ended_early, rest_of_body
 from reconciler.net.failure import NetError
 from reconciler.net.sockets import Channel, Watch, dial
 
 Resolve = Callable[[str, int], tuple[str, ...]]
 RawHeaders = list[tuple[bytes, bytes]]
+Chunk = bytes | memoryview
+"""A view is of a buffer that is used again: it holds until the next but one is asked for."""
 
 KEEPALIVE_S = 15.0
 # Common servers wait longer; a connection that one closed earlier is noticed before it is used again.
@@ -46,11 +49,9 @@ class Answer:
 
     status: int
     headers: RawHeaders
-    body: Iterable[bytes]
+    body: Iterator[Chunk]
     """Raises NetError."""
     close: Callable[[], None]
-    network_stream: object
-    """Reads the connection directly: for a body that need not pass through the HTTP parser."""
 
 
 def resolve_by_system(host: str, port: int) -> tuple[str, ...]:
@@ -95,13 +96,7 @@ class Wire:
         peer = f"{target.host}:{target.port}"
         with _wrapped(peer):
             response = self._pool(target.scheme).handle_request(request)
-        return Answer(
-            response.status,
-            response.headers,
-            _body(response, peer),
-            response.close,
-            response.extensions.get("network_stream"),
-        )
+        return Answer(response.status, response.headers, _body(response, method, peer), response.close)
 
     def close(self) -> None:
         """All connections are closed; a later request opens new ones."""
@@ -156,16 +151,16 @@ class _Backend(httpcore.NetworkBackend):
 
 class _Stream(httpcore.NetworkStream):
     def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+        self.channel = channel
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._channel.read(max_bytes)
+        return self.channel.read(max_bytes)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._channel.write(buffer)
+        self.channel.write(buffer)
 
     def close(self) -> None:
-        self._channel.close()
+        self.channel.close()
 
     def start_tls(
         self,
@@ -174,25 +169,34 @@ class _Stream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         try:
-            self._channel.secure(ssl_context, server_hostname or "")
+            self.channel.secure(ssl_context, server_hostname or "")
         except BaseException:
-            self._channel.close()
+            self.channel.close()
             raise
         return self
 
     def get_extra_info(self, info: str) -> object:
         match info:
             case "is_readable":
-                return self._channel.readable()
+                return self.channel.readable()
             case "socket":
-                return self._channel.sock
+                return self.channel.sock
             case _:
                 return None
 
 
-def _body(response: httpcore.Response, peer: str) -> Iterator[bytes]:
+def _body(response: httpcore.Response, method: str, peer: str) -> Iterator[Chunk]:
+    told = response.extensions
+    length = direct_bytes(method, told.get("http_version"), response.status, response.headers)
+    stream = told.get("network_stream")
     with _wrapped(peer):
-        yield from response.iter_stream()
+        chunks = iter(response.iter_stream())
+        if length is None or not isinstance(stream, _Stream):
+            yield from chunks
+        else:
+            first = next(chunks, b"")  # all that the parser has taken from the connection so far
+            yield first
+            yield from rest_of_body(stream.channel, length - len(first), peer)
 
 
 @contextlib.contextmanager
@@ -203,9 +207,7 @@ def _wrapped(peer: str) -> Iterator[None]:
     except httpcore.LocalProtocolError:
         raise unsendable(peer) from None
     except httpcore.ProtocolError:
-        raise NetError(
-            Code.CONNECT, f"{peer} ended the connection before its answer was complete", transient=True
-        ) from None
+        raise ended_early(peer) from None
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.PoolTimeout) as error:
         raise NetError(
             Code.CONNECT, f"the connection to {peer} failed: {type(error).__name__}", transient=True

@@ -20,7 +20,7 @@ from reconciler.net.request import Call, Headers, OriginRequest
 from reconciler.ports import BlobStore, Clock, Part, PartMeta
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.protocol import Download, Head, Held, Phase, Sign, Step, Verdict
-from reconciler.transfer.pump import Answer, Meter, Sink, body_of, pump
+from reconciler.transfer.pump import Answer, Meter, Sink, pump
 from reconciler.transfer.retry import Tries, retry_after_s, slices
 from reconciler.transfer.token import Canceled, CancelToken
 
@@ -268,7 +268,7 @@ class _Exchange:
             self._order.report.resumed(download.received_bytes)
         offset_bytes = download.received_bytes
         try:
-            return pump(body_of(reply), download, self._sink, self._meter)
+            return pump(reply, download, self._sink, self._meter)
         except NetError as error:
             return download.lost(error.code, error.message)
         finally:

@@ -15,10 +15,13 @@ PROGRESS_EVERY_S = 0.1
 
 
 class Body(Protocol):
-    """The bytes of one answer. The plain one reads through the HTTP parser; a faster one may stand beside it."""
+    """The bytes of one answer."""
 
-    def read(self) -> bytes | None:
-        """The next bytes, at most about a MiB; None at the proper end. Raises NetError or Canceled."""
+    def read(self) -> bytes | memoryview | None:
+        """The next bytes, at most about a MiB; None at the proper end. Raises NetError or Canceled.
+
+        A memoryview is of a buffer that is used again: it holds until the next call but one.
+        """
         ...
 
 
@@ -44,11 +47,6 @@ class Answer(Body, Protocol):
         ...
 
 
-def body_of(answer: Answer) -> Body:
-    """What reads the answer's body fastest; so far there is one way, through the HTTP parser."""
-    return answer
-
-
 class Sink:
     """Where the bytes of a fetch go: the part on disk and the running SHA-256, always in step."""
 
@@ -61,7 +59,7 @@ class Sink:
         self._hash = hashlib.sha256()
         self.part.hash_prefix(self._hash.update, check)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Part and hash have `data` at their end."""
         self.part.write(data)
         self._hash.update(data)

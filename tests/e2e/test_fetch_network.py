@@ -5,10 +5,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +27,7 @@ from reconciler.transfer.attempt import FetchError
 from reconciler.transfer.token import Canceled
 from tests.e2e.fetch_rig import LOOPBACK, Rig, close_all
 from tests.fakes.origin import Fault, OriginSimulator, Pattern
-from tests.require import require
+from tests.fixtures.certificate import make_certificate
 
 pytestmark = pytest.mark.e2e
 
@@ -405,14 +403,7 @@ def test_a_big_file_streams_in_bounded_memory(rig: Rig, origin: OriginSimulator)
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    require(shutil.which("openssl"), "the openssl command makes the certificate of this test")
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
-    subject = ("-subj", "/CN=models.example", "-addext", "subjectAltName=DNS:models.example")
-    made = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    command = ["openssl", "req", "-x509", *made, *subject, "-keyout", key, "-out", cert]
-    subprocess.run(command, check=True, capture_output=True)
-    return cert, key
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 def tls_rig(tmp_path: Path, certificate: tuple[str, str], address: str = "127.0.0.1") -> Rig:
