@@ -88,11 +88,20 @@ def write_all(fd: int, data: bytes | memoryview, path: PathText) -> None:
             left = left[os.write(fd, left) :]
 
 
-def truncate(fd: int, path: PathText) -> None:
-    """The open file is empty and the descriptor stands at its start."""
+def write_all_at(fd: int, data: bytes | memoryview, offset: int, path: PathText) -> None:
+    """All of `data` is written at the offset; the descriptor's position stays. From any number of threads."""
+    with _effect_of("write", path):
+        left = memoryview(data)
+        while left:
+            count = os.pwrite(fd, left, offset)
+            left, offset = left[count:], offset + count
+
+
+def truncate(fd: int, path: PathText, size_bytes: int = 0) -> None:
+    """The open file has no more than that size, and the descriptor stands at its end."""
     with _effect_of("truncate", path):
-        os.ftruncate(fd, 0)
-        os.lseek(fd, 0, os.SEEK_SET)
+        os.ftruncate(fd, size_bytes)
+        os.lseek(fd, size_bytes, os.SEEK_SET)
 
 
 def sync_file(fd: int, path: PathText) -> None:

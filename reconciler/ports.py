@@ -83,6 +83,12 @@ class StoreScan:
     unreadable: tuple[str, ...]
     """What could not be listed, with the reason."""
 
+    @property
+    def stored_bytes(self) -> int:
+        """What all of it takes: blobs, also those in quarantine, and parts."""
+        files: tuple[Mapping[Digest, BlobStat | PartStat], ...] = (self.blobs, self.quarantined, self.parts)
+        return sum(stat.size_bytes for each in files for stat in each.values())
+
 
 class Part(Protocol):
     """A partial download that is open for writing. Used by one thread."""
@@ -106,6 +112,22 @@ class Part(Protocol):
 
     def write(self, data: bytes | memoryview) -> None:
         """Append `data`."""
+        ...
+
+    def write_at(self, offset_bytes: int, data: bytes | memoryview) -> None:
+        """`data` lies at the offset, wherever the end is; from any thread, but not while another method writes."""
+        ...
+
+    def read_into(self, offset_bytes: int, buffer: memoryview) -> int:
+        """How many bytes from the offset on are in `buffer` now; 0 at the end."""
+        ...
+
+    def sync(self) -> None:
+        """What was written until now is on stable storage."""
+        ...
+
+    def keep_prefix(self, size_bytes: int) -> None:
+        """It holds only its first `size_bytes`, and what is written goes behind them; the meta stays."""
         ...
 
     def truncate(self) -> None:
@@ -475,8 +497,8 @@ class Lane(Protocol):
         """The policy that every connection made from now on is held to."""
         ...
 
-    def recover(self, jobs: Mapping[Digest, Job]) -> None:
-        """Take over the job rows that an earlier process left; called once, before the first `ensure`."""
+    def recover(self, jobs: Mapping[Digest, Job], facts: Mapping[str, str]) -> None:
+        """Take over the job rows and facts that an earlier process left; called once, before the first `ensure`."""
         ...
 
     def next_attempt_at(self) -> datetime | None:

@@ -240,6 +240,8 @@ class Settings(BaseSettings):
     """Where `hf://` sources are fetched from; without a slash at the end."""
     file_roots: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_folders)] = Field(default=())
     """Folders, besides that of the manifest, from which `file:` sources may be adopted."""
+    preflight: Annotated[bool, BeforeValidator(_switch)] = Field(default=True)
+    """Whether a HEAD is sent before a download where its answer helps; a host that refuses it works all the same."""
     output: Annotated[Output, _one_of(Output)] = Field(default=Output.TREE)
     """What `-o` is when it is not given."""
     no_color: Annotated[bool, BeforeValidator(bool)] = Field(default=False, validation_alias="NO_COLOR")

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from generators.markdown import code, document, table
 from generators.source import member_docs
 
-from reconciler.core.job import TRANSITIONS, Code, JobKind, JobState, Status
+from reconciler.core.job import Code, JobKind, JobState, Status
+from reconciler.core.job_table import BEFORE_THE_FIRST, TABLE, JobRow, followers
 from reconciler.core.report import PRECEDENCE, Exit, ResultStatus
 
 EXIT_MEANING = {
@@ -42,6 +43,15 @@ def page() -> str:
         "## Job states",
         "A new job is `queued`. A job that completes is forgotten: the blob is the proof.",
         table(("state", "may be followed by"), ((code(state), _list(_next(state))) for state in JobState)),
+        "## What can happen to a job",
+        "The same table decides in the program. An event carries the code of what happened, if it has one; `started`"
+        " and everything after it carries the `corr_id` of the job.",
+        table(
+            ("what happens", "to a job that is", "which is then", "events", "codes"),
+            ((happening.value, *_cells(row)) for happening, row in TABLE.items()),
+        ),
+        f"Never a job's: {_list(BEFORE_THE_FIRST)}. Bytes without a digest are refused with the manifest, and a HEAD"
+        " that is answered with an error is only told to the ledger: it is advice.",
         "## Event statuses",
         "What a `models.download.progress` event reports: " + _list(Status) + ".",
         "## Codes",
@@ -50,7 +60,12 @@ def page() -> str:
 
 
 def _next(state: JobState) -> list[JobState]:
-    return [follower for follower in JobState if follower in TRANSITIONS[state]]
+    return [state_ for state_ in JobState if state_ in followers(state)]
+
+
+def _cells(row: JobRow) -> tuple[str, ...]:
+    before = ", ".join("(no job)" if state is None else code(state) for state in row.before)
+    return before, code(row.after) if row.after else "as it was", _list(row.statuses), _list(row.codes)
 
 
 def _list(values: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""The tables of docs/design/transfer.md: the protocol's and the jobs'. The prose around them is written by hand."""
+"""The tables of docs/design/transfer.md: those of the protocol. The prose around them is written by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 from generators.markdown import code, table
 
-from reconciler.core.job import TRANSITIONS, JobState
 from reconciler.transfer.protocol import TABLE, Phase, Row, Step
 
 PAGE = Path(__file__).parents[1] / "design" / "transfer.md"
@@ -21,36 +20,23 @@ def page() -> str:
 
 
 def table_markdown() -> str:
-    """Both tables."""
-    return "\n\n".join(
-        (
-            "### What a sign leads to",
-            table(
-                ("while", "sign", "then", "steps", "code", "the fetch"),
-                (
-                    (code(phase), sign.value, code(row.phase), ", ".join(row.steps), code(row.code or ""), _fate(row))
-                    for phase, rows in TABLE.items()
-                    for sign, row in rows.items()
-                ),
-            ),
-            "### Job states",
-            table(
-                ("state", "may be followed by"),
-                (
-                    (code(state), ", ".join(code(other) for other in JobState if other in followers) or "nothing")
-                    for state, followers in TRANSITIONS.items()
-                ),
-            ),
-        )
+    """The protocol's table; that of jobs is in the reference."""
+    rows = (
+        (code(phase), sign.value, code(row.phase), ", ".join(row.steps), code(row.code or ""), _fate(phase, row))
+        for phase, rows in TABLE.items()
+        for sign, row in rows.items()
     )
+    return "### What a sign leads to\n\n" + table(("while", "sign", "then", "steps", "code", "the fetch"), rows)
 
 
-def _fate(row: Row) -> str:
+def _fate(phase: Phase, row: Row) -> str:
     match row.phase:
         case Phase.FAILED:
             return "fails; the next source"
         case Phase.DONE:
             return "is complete"
+        case Phase.READY if phase is Phase.READY:
+            return "goes on"
         case Phase.READY if row.once:
             return "starts again from byte 0, once"
         case Phase.READY:

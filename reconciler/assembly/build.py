@@ -6,6 +6,7 @@ a pass with nothing to fetch must not pay for them.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import secrets
 import sys
@@ -143,6 +144,7 @@ def _attempts(
     client = importlib.import_module("reconciler.net.client")
     attempt = importlib.import_module("reconciler.transfer.attempt")
     origins = importlib.import_module("reconciler.origins.catalog")
+    new_session = functools.partial(client.Session, clock, offline=policy.offline)
     built: Fetching = attempt.Attempts(
         store,
         origins.SourceOrigins(
@@ -151,8 +153,10 @@ def _attempts(
             file_roots=tuple(str(root) for root in settings.file_roots),
             exempt=policy.endpoint,
         ),
-        client.Session(clock, offline=policy.offline),
+        new_session(),
         clock,
+        new_session=new_session,
+        preflight=settings.preflight,
     )
     return built
 

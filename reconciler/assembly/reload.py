@@ -27,6 +27,7 @@ EFFECTS: Mapping[str, Effect] = {
     "hf_token": Effect.AT_ONCE,
     "hf_endpoint": Effect.AT_START,
     "file_roots": Effect.AT_START,
+    "preflight": Effect.AT_START,
     "output": Effect.NEVER,
     "no_color": Effect.NEVER,
     "listen": Effect.AT_START,

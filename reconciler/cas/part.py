@@ -64,6 +64,26 @@ class FilePart:
         finally:
             self._size_bytes = os.lseek(self._fd, 0, os.SEEK_CUR)
 
+    def write_at(self, offset_bytes: int, data: bytes | memoryview) -> None:
+        """`data` lies at the offset."""
+        durable.write_all_at(self._fd, data, offset_bytes, self._path)
+        self._size_bytes = max(self._size_bytes, offset_bytes + len(data))
+
+    def read_into(self, offset_bytes: int, buffer: memoryview) -> int:
+        """How many bytes from the offset on are in `buffer` now."""
+        with durable.storage_errors("read", self._path):
+            return os.preadv(self._fd, [buffer], offset_bytes)
+
+    def sync(self) -> None:
+        """What was written until now is on stable storage."""
+        durable.sync_file(self._fd, self._path)
+
+    def keep_prefix(self, size_bytes: int) -> None:
+        """It holds only its first `size_bytes`."""
+        self._require()
+        durable.truncate(self._fd, self._path, size_bytes)
+        self._size_bytes = size_bytes
+
     def truncate(self) -> None:
         """It is empty, and without a meta: a meta must never describe bytes of another upstream."""
         self._require()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -24,7 +23,7 @@ class JobKind(StrEnum):
 
 
 class JobState(StrEnum):
-    """Where a job stands; `TRANSITIONS` says what may follow."""
+    """Where a job stands; `job_table` says what may follow."""
 
     QUEUED = "queued"
     ADMITTED = "admitted"
@@ -35,39 +34,6 @@ class JobState(StrEnum):
     ERROR = "error"
     CANCELED = "canceled"
     PAUSED = "paused"
-
-
-TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.ADMITTED, JobState.CANCELED, JobState.PAUSED, JobState.COMPLETE}),
-    JobState.ADMITTED: frozenset(
-        {
-            JobState.DOWNLOADING,
-            JobState.VERIFYING,
-            JobState.COMPLETE,
-            JobState.WAITING,
-            JobState.ERROR,
-            JobState.CANCELED,
-            JobState.PAUSED,
-        }
-    ),
-    JobState.DOWNLOADING: frozenset(
-        {
-            JobState.VERIFYING,
-            JobState.WAITING,
-            JobState.ERROR,
-            JobState.CANCELED,
-            JobState.PAUSED,
-        }
-    ),
-    JobState.VERIFYING: frozenset(
-        {JobState.COMPLETE, JobState.DOWNLOADING, JobState.WAITING, JobState.ERROR, JobState.CANCELED}
-    ),
-    JobState.WAITING: frozenset({JobState.QUEUED, JobState.CANCELED, JobState.PAUSED}),
-    JobState.PAUSED: frozenset({JobState.QUEUED, JobState.CANCELED}),
-    JobState.ERROR: frozenset({JobState.QUEUED}),
-    JobState.COMPLETE: frozenset(),
-    JobState.CANCELED: frozenset({JobState.QUEUED}),
-}
 
 
 class Status(StrEnum):
@@ -161,8 +127,3 @@ class Job:
     server_asked: bool = False
     """Whether `next_attempt_at` is what the origin asked for (Retry-After), not our own back-off."""
     corr_id: str = ""
-
-
-def job_transition_allowed(old: JobState | None, new: JobState) -> bool:
-    """Whether a job may go from `old` (None: there was no job) to `new`."""
-    return new is JobState.QUEUED if old is None else new in TRANSITIONS[old]

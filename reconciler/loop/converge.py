@@ -119,7 +119,7 @@ class Converger:
         if self._orders.accept is not None:
             self._node.accept(desired, look, self._orders.accept)
         if self._whole:
-            self._node.backends.lane.recover(look.observed.jobs)
+            self._node.backends.lane.recover(look.observed.jobs, look.snapshot.facts)
         self._node.settle(look)
         while True:
             started = self._now()

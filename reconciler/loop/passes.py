@@ -137,7 +137,7 @@ class Passes:
         if read.accept is not None:
             self._node.accept(read.desired, look, read.accept)
         if not self._has_recovered:
-            self._node.backends.lane.recover(look.observed.jobs)
+            self._node.backends.lane.recover(look.observed.jobs, look.snapshot.facts)
             self._has_recovered = True
         self._node.settle(look)
         return self._node.apply(read.desired, look)

@@ -99,8 +99,10 @@ class Session:
         self._transport = _Transport(Wire(self._watch, resolve, tls))
         self._client = _client(self._transport)
 
-    def open(self, request: OriginRequest, headers: Headers, call: Call) -> Reply:
+    def open(self, request: OriginRequest, headers: Headers, call: Call, method: str = "GET") -> Reply:
         """The answer's head, after redirects; `headers` go to every hop, the request's own to its host.
+
+        `method` is GET or HEAD.
 
         Raises NetError, or what the call's stop raises. The reply must be closed before the next call.
         """
@@ -108,7 +110,7 @@ class Session:
         hops: tuple[Hop, ...] = (Hop(request.url, request.headers),)
         try:
             while True:
-                response, entry = self._send(hops[-1], request.exempt, headers, call)
+                response, entry = self._send(hops[-1], request.exempt, headers, call, method)
                 if response.status_code not in STATUSES:
                     return Reply(response, entry, self._watch.end)
                 hops = (*hops, self._follow(hops, response, entry))
@@ -121,7 +123,7 @@ class Session:
         self._client.close()
 
     def _send(
-        self, hop: Hop, exempt: HostPort | None, headers: Headers, call: Call
+        self, hop: Hop, exempt: HostPort | None, headers: Headers, call: Call, method: str
     ) -> tuple[httpx.Response, _LedgerEntry]:
         call.stop.check()  # before the ledger has a row: nothing was sent
         url, target = _parsed(hop.url)
@@ -129,7 +131,7 @@ class Session:
         try:
             self._refuse(hop.url, target, call, exempt)
             self._transport.route = Route(target, call.egress, exempt)
-            return self._ask(url, redact_url(hop.url), (*hop.headers, *headers)), entry
+            return self._ask(method, url, redact_url(hop.url), (*hop.headers, *headers)), entry
         except NetError as error:
             entry.write(error.code)
             raise
@@ -137,10 +139,10 @@ class Session:
             entry.write(Code.INTERRUPTED)
             raise
 
-    def _ask(self, url: httpx.URL, shown: str, headers: Headers) -> httpx.Response:
+    def _ask(self, method: str, url: httpx.URL, shown: str, headers: Headers) -> httpx.Response:
         # The texts of these errors hold header values and URLs: none is passed on.
         try:
-            request = self._client.build_request("GET", url, headers=headers)
+            request = self._client.build_request(method, url, headers=headers)
         except UnicodeError:
             raise unsendable(shown) from None
         try:

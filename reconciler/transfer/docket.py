@@ -11,33 +11,36 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from reconciler.core.change import AppendLedger, Change, DropJob, OwnBlob, PutJob
+from reconciler.core.change import AppendLedger, Change, DropJob, OwnBlob, PutJob, SetFact
 from reconciler.core.digest import Digest
 from reconciler.core.event import EventDraft, JsonValue
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
+from reconciler.core.job_table import Happening, after, may
 from reconciler.ports import Clock
 from reconciler.transfer.clerk import Clerk, Settled
 from reconciler.transfer.look import Seen
-from reconciler.transfer.outcome import Done, Failed, HostFull, Outcome, SetAside, Stopped, Wait, own_wait_s
+from reconciler.transfer.outcome import Done, Failed, HostFull, Outcome, SetAside, Stopped, Wait
+from reconciler.transfer.patience import Patience
 from reconciler.transfer.permits import NO_HOST, Permits
 from reconciler.transfer.record import (
     NO_FACTS,
     Phase,
     Record,
-    advance,
+    at_work,
     enrolled,
     laid_to_rest,
     ledger_event,
-    on_the_way,
     requeued,
     same_work,
     to_the_end,
     told,
     told_complete,
+    told_of,
     unrecorded,
     worse,
 )
 from reconciler.transfer.running import Dispatcher, Order, Run, source_host
+from reconciler.transfer.throughput import THROUGHPUT, encode, smoothed
 from reconciler.transfer.token import CancelToken
 
 JOBS_PER_COMMIT = 500
@@ -54,7 +57,7 @@ class Docket:
         clerk: Clerk,
         staff: Callable[[], None],
         hub_host: str,
-        jitter: Callable[[], float],
+        patience: Patience,
     ) -> None:
         self.records: dict[Digest, Record] = {}
         self.running: dict[Digest, Record] = {}
@@ -70,7 +73,12 @@ class Docket:
         self._clerk = clerk
         self._staff = staff
         self._hub_host = hub_host
-        self._jitter = jitter
+        self._patience = patience
+        self._runs = 0
+        self.coalesced = 0
+        """How often an object joined a job that another one had begun."""
+        self.ewma_mib_s: float | None = None
+        """Throughput of whole downloads, as the registry has it."""
 
     def enroll(self, newcomers: Iterable[tuple[Record, Job | None]]) -> None:
         """Each newcomer is owned and queued, or goes on where the row of an earlier process left it."""
@@ -96,7 +104,7 @@ class Docket:
         if seen is not None:
             record.seen = seen
         if wanted is not None and not record.changed:
-            self._share(record, wanted.owners)
+            self._share(record, wanted)
             return None
         if record.phase is Phase.RUNNING and record.run is not None:
             return record.run.token
@@ -114,8 +122,20 @@ class Docket:
     def begin(self, digest: Digest, dispatcher: Dispatcher) -> Run:
         """The job that was just given a permit runs."""
         record = self.records[digest]
-        order = Order(record.spec, record.seen, record.job.corr_id, record.next_source, record.failures)
-        run = Run(order, dispatcher)
+        self._runs += 1
+        record.resting = self._patience.resting(record)
+        order = Order(
+            record.spec,
+            record.seen,
+            record.job.corr_id,
+            record.next_source,
+            record.failures,
+            record.resting,
+            self._runs,
+            record.spent_s,
+            record.is_degraded,
+        )
+        run = Run(order, dispatcher, self._clock)
         record.phase, record.run = Phase.RUNNING, run
         self.running[digest] = record
         return run
@@ -123,20 +143,19 @@ class Docket:
     def announce(self, run: Run) -> None:
         """The registry hears that the job was admitted and is at work."""
         record = self.running[run.spec.digest]
-        way = on_the_way(record.job)
+        way = at_work(record.job)
         if not way:
             return
-        record.job = advance(record.job, *way, at=self._clock.now())
-        spec, job = record.spec, record.job
+        record.job = after(record.job, way, at=self._clock.now())
         source = {"url": run.source} if run.source else NO_FACTS
-        events = told(spec, job, Status.ADMITTED) + told(spec, job, Status.STARTED, source)
-        self._tell(record, (PutJob(job),), events, _ignored)
+        events = told_of(record.spec, record.job, *way, facts=source)
+        self._tell(record, (PutJob(record.job),), events, _ignored)
 
-    def note(self, run: Run, status: Status, facts: Mapping[str, JsonValue]) -> None:
-        """A fact that changes no state is journaled, with the requests made so far."""
+    def note(self, run: Run, happening: Happening, facts: Mapping[str, JsonValue]) -> None:
+        """What happened, without a change of state, is journaled, with the requests made so far."""
         record = self.running[run.spec.digest]
         _take_rows(record, run)
-        self._tell(record, (), told(record.spec, record.job, status, facts), _ignored)
+        self._tell(record, (), told_of(record.spec, record.job, happening, facts=facts), _ignored)
 
     def finish(self, digest: Digest, outcome: Outcome) -> None:
         """The run has ended and its permit is free."""
@@ -144,6 +163,8 @@ class Docket:
         self._permits.release(digest)
         if record.run is not None:
             _take_rows(record, record.run)
+            record.spent_s = record.run.spending.spent_s
+            record.is_degraded = record.run.spending.is_degraded
         record.run = None
         match outcome:
             case Done():
@@ -156,7 +177,7 @@ class Docket:
     # ---- decisions --------------------------------------------------------------------------
 
     def _already_there(self, record: Record, row: Job | None) -> None:
-        job = advance(record.job, JobState.COMPLETE, at=self._clock.now(), code=Code.CACHED)
+        job = after(record.job, (Happening.CACHED,), at=self._clock.now(), code=Code.CACHED)
         dropped = (DropJob(record.digest),) if row is not None else ()
 
         def settled(_error: Exception | None) -> bool:
@@ -183,6 +204,7 @@ class Docket:
         for record, row in newcomers:
             record.job = enrolled(record.spec, record.job, row, at)
             self.records[record.digest] = record
+            self.coalesced += len(record.spec.owners) - 1
             changes += self._owning(record, at)
             events += told(record.spec, record.job, Status(record.job.state.value))
 
@@ -209,11 +231,13 @@ class Docket:
             self._follow(record)
             return False
         if record.wanted is not None:
-            self._share(record, record.wanted.owners)
+            self._share(record, record.wanted)
         if record.job.state is not JobState.QUEUED:
             return self._rest(record)
         record.phase = Phase.QUEUED
-        self._permits.enqueue(record.digest, self._host(record))
+        priority, record_is_first = record.spec.priority, record.in_front
+        self._permits.enqueue(record.digest, self._host(record), priority=priority, front=record_is_first)
+        record.in_front = False
         self._staff()
         return False
 
@@ -222,7 +246,7 @@ class Docket:
         if record.wanted is None:
             self._drop(record)
         elif record.wanted.held is not None:
-            self._lay_to_rest(record, record.wanted, record.wanted.held)
+            self._lay_to_rest(record, record.wanted)
         else:
             self._requeue(record, fresh=True)
 
@@ -232,35 +256,39 @@ class Docket:
         record.spec = record.wanted
         record.job = requeued(record.job, record.spec, at, fresh=fresh)
         record.next_source, record.failures = 0, ()
+        if fresh:
+            record.rests.clear()
+            record.spent_s, record.is_degraded = 0.0, False
         events = told(record.spec, record.job, Status.QUEUED)
         self._decide(record, self._owning(record, at), events, self._settled(record))
 
-    def _lay_to_rest(self, record: Record, wanted: JobSpec, held: JobState) -> None:
+    def _lay_to_rest(self, record: Record, wanted: JobSpec) -> None:
         was = record.job.state
         record.spec = wanted
-        record.job = laid_to_rest(record.job, wanted, held, self._clock.now())
+        record.job = laid_to_rest(record.job, wanted, self._clock.now())
         record.next_source, record.failures = 0, ()
-        events = told(record.spec, record.job, Status(held.value)) if was is not held else ()
+        is_news = was is not record.job.state or record.job.state is JobState.WAITING
+        events = told(record.spec, record.job, Status(record.job.state.value)) if is_news else ()
         self._decide(record, (PutJob(record.job),), events, self._settled(record))
 
     def _drop(self, record: Record) -> None:
         events: tuple[EventDraft, ...] = ()
-        if record.job.state not in (JobState.ERROR, JobState.CANCELED):  # that was told; nothing is left to cancel
-            record.job = advance(record.job, JobState.CANCELED, at=self._clock.now(), code=Code.CANCELED)
-            events = told(record.spec, record.job, Status.CANCELED)
+        if may(record.job.state, Happening.UNWANTED):  # else that was told; nothing is left to cancel
+            record.job = after(record.job, (Happening.UNWANTED,), at=self._clock.now(), code=Code.CANCELED)
+            events = told_of(record.spec, record.job, Happening.UNWANTED)
         dropped = (DropJob(record.digest),)
         self._decide(record, dropped, events, self._gone(record, again=True))
 
     def _complete(self, record: Record, done: Done) -> None:
-        record.job = advance(record.job, *to_the_end(record.job), at=self._clock.now(), code=done.code)
-        changes = (*done.changes, DropJob(record.digest))
+        record.job = after(record.job, to_the_end(record.job), at=self._clock.now())
+        changes = (*done.changes, DropJob(record.digest), *self._measured(done))
         events = told_complete(record.spec, record.job, done.size_bytes)
         self._brought.add(record.digest)
         self._decide(record, changes, events, self._gone(record))
 
     def _gone_wrong(self, record: Record, outcome: SetAside) -> None:
         """The job is over rather than in error: the next plan sees no bytes and asks for a fetch."""
-        record.job = worse(record.job, JobState.ERROR, outcome.code, outcome.message, self._clock.now())
+        record.job = worse(record.job, Happening.FAILED, outcome.code, outcome.message, self._clock.now())
         changes = (*outcome.changes, DropJob(record.digest))
         events = told(record.spec, record.job, Status.ERROR)
         self._decide(record, changes, events, self._gone(record))
@@ -284,22 +312,21 @@ class Docket:
 
     def _queue_again(self, record: Record, outcome: HostFull) -> None:
         """Its turn came long ago: it is the first in line at the next host."""
-        record.next_source, record.failures = outcome.next_source, outcome.failures
-        record.phase = Phase.QUEUED
-        self._permits.enqueue(record.digest, self._host(record), front=True)
-        self._staff()
+        record.next_source, record.failures, record.in_front = outcome.next_source, outcome.failures, True
+        record.job = after(record.job, (*at_work(record.job), Happening.NO_ROOM), at=self._clock.now())
+        events = told_of(record.spec, record.job, Happening.NO_ROOM)
+        self._decide(record, (PutJob(record.job),), events, self._settled(record))
 
     def _wait(self, record: Record, outcome: Wait) -> None:
-        asked = outcome.delay_s is not None
-        delay_s = outcome.delay_s if outcome.delay_s is not None else own_wait_s(record.job.attempts, self._jitter())
-        record.job = worse(record.job, JobState.WAITING, outcome.code, outcome.message, self._clock.now())
-        self._put_off(record, delay_s, asked=asked)
-        events = told(record.spec, record.job, Status.WAITING)
+        pause = self._patience.pause(record, outcome)
+        record.job = worse(record.job, Happening.PUT_OFF, outcome.code, outcome.message, self._clock.now())
+        self._put_off(record, pause.delay_s, asked=pause.asked)
+        events = told_of(record.spec, record.job, Happening.PUT_OFF)
         self._decide(record, (PutJob(record.job),), events, self._settled(record))
 
     def _fail(self, record: Record, outcome: Failed) -> None:
-        record.job = worse(record.job, JobState.ERROR, outcome.code, outcome.message, self._clock.now())
-        events = told(record.spec, record.job, Status.ERROR)
+        record.job = worse(record.job, Happening.FAILED, outcome.code, outcome.message, self._clock.now())
+        events = told_of(record.spec, record.job, Happening.FAILED)
         self._decide(record, (PutJob(record.job),), events, self._settled(record))
 
     def _put_off(self, record: Record, delay_s: float, *, asked: bool) -> None:
@@ -307,18 +334,29 @@ class Docket:
         record.due_s = self._clock.monotonic() + delay_s
         record.job = replace(record.job, next_attempt_at=at, server_asked=asked)
 
+    def _measured(self, done: Done) -> tuple[Change, ...]:
+        """What the registry is to remember of the line."""
+        if done.received is None:
+            return ()
+        ewma = smoothed(self.ewma_mib_s, done.received.size_bytes, done.received.took_s)
+        if ewma is None or ewma == self.ewma_mib_s:
+            return ()
+        self.ewma_mib_s = ewma
+        return (SetFact(THROUGHPUT, encode(ewma)),)
+
     def _take_rest(self, record: Record, row: Job) -> None:
         """The job goes on resting as its row says."""
         record.job = row
         self.records[record.digest] = record
-        if row.next_attempt_at is not None:
-            record.due_s = self._clock.monotonic() + (row.next_attempt_at - self._clock.now()).total_seconds()
         self._rest(record)
         self.ended.discard(record.digest)
 
     def _rest(self, record: Record) -> bool:
         record.phase = Phase.RESTING
-        if record.job.state is JobState.WAITING:
+        at = record.job.next_attempt_at
+        if record.job.state is JobState.WAITING and at is not None:
+            if not record.due_s:
+                record.due_s = self._clock.monotonic() + (at - self._clock.now()).total_seconds()
             self._clerk.ring_at(record.due_s, record.digest)
         self.ended.add(record.digest)
         return True
@@ -327,17 +365,31 @@ class Docket:
         """The time has come that a job waited for, if it still does."""
         record = self.records.get(digest)
         waits = record is not None and record.phase is Phase.RESTING and record.job.state is JobState.WAITING
-        if record is not None and waits and record.due_s == due_s:
-            self._requeue(record, fresh=False)
-
-    def _share(self, record: Record, owners: tuple[str, ...]) -> None:
-        """The job goes on for other owners; new ones hear how it stands."""
-        old = record.spec.owners
-        if owners == old:
+        if record is None or not waits or record.due_s != due_s:
             return
-        record.spec = replace(record.spec, owners=owners)
+        record.due_s = 0.0
+        if record.spec.held is None:
+            self._requeue(record, fresh=False)
+        else:  # whether a window is open, the next plan says
+            self._clerk.tell((), (), lambda _: True)
+
+    def try_again(self, codes: frozenset[Code]) -> None:
+        """What ended in an error with one of `codes`, and is still wanted, is queued again as if it were new."""
+        for record in tuple(self.records.values()):
+            failed = record.phase is Phase.RESTING and record.job.state is JobState.ERROR
+            if failed and record.job.code in codes and record.wanted is not None:
+                self._requeue(record, fresh=True)
+
+    def _share(self, record: Record, wanted: JobSpec) -> None:
+        """The job goes on for other owners, of whom new ones hear how it stands, and as urgently as they want it."""
+        old = record.spec.owners
+        if (wanted.owners, wanted.priority) == (old, record.spec.priority):
+            return
+        record.spec = replace(record.spec, owners=wanted.owners, priority=wanted.priority)
+        self._permits.reprioritise(record.digest, wanted.priority)
         events = told(record.spec, record.job, Status(record.job.state.value))
-        new = tuple(event for owner, event in zip(owners, events, strict=True) if owner not in old)
+        new = tuple(event for owner, event in zip(wanted.owners, events, strict=True) if owner not in old)
+        self.coalesced += len(new)
         if new:
             self._tell(record, (), new, _ignored)
 
@@ -385,7 +437,7 @@ class Docket:
             return self._forgotten(record)
         record.job = unrecorded(record.job, error)
         if record.job.state is JobState.WAITING:
-            self._put_off(record, own_wait_s(record.job.attempts, self._jitter()), asked=False)
+            self._put_off(record, self._patience.own_s(record.job.attempts), asked=False)
         return self._rest(record)
 
     def _forgotten(self, record: Record) -> bool:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import random
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -28,18 +29,24 @@ from reconciler.core.digest import Digest
 from reconciler.core.egress import EgressPolicy
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import JsonValue
-from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
-from reconciler.core.quantity import format_size
+from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
+from reconciler.core.job_table import Happening
 from reconciler.ports import BlobStore, Clock, Figures, Progress, Registry
 from reconciler.transfer.clerk import Clerk
 from reconciler.transfer.docket import Docket
-from reconciler.transfer.failure import FetchError
 from reconciler.transfer.look import UNSEEN, Seen, look
 from reconciler.transfer.outcome import Failed, Outcome
+from reconciler.transfer.patience import Patience
 from reconciler.transfer.permits import Permits
 from reconciler.transfer.record import Phase, Record, new_job
+from reconciler.transfer.room import Room, refusal
 from reconciler.transfer.running import Fetching, Run, Worker
+from reconciler.transfer.throttle import Throttle
+from reconciler.transfer.throughput import THROUGHPUT, decode
 from reconciler.transfer.token import CancelToken
+
+FOR_WANT_OF_A_BUDGET = frozenset({Code.HARD_BUDGET, Code.SIZE_LIMIT, Code.ADMISSION_DENIED})
+"""Why jobs end that other budgets may let pass."""
 
 
 class ThreadLane:
@@ -71,7 +78,11 @@ class ThreadLane:
         self._lock = threading.Condition(threading.Lock())
         self._permits = Permits(Limits())
         self._clerk = Clerk(self._lock, clock, self._commit, self._ring, self._wake_loop)
-        self._docket = Docket(clock, self._permits, self._clerk, self._staff, hub_host, jitter)
+        patience = Patience(clock, jitter)
+        self._docket = Docket(clock, self._permits, self._clerk, self._staff, hub_host, patience)
+        self._throttle = Throttle(clock)
+        self._foreseen: Counter[bool | None] = Counter()
+        self._free_bytes: int | None = None
         self._egress = EgressPolicy()
         self._found: dict[Digest, Job] = {}
         self._workers = 0
@@ -80,10 +91,11 @@ class ThreadLane:
 
     # ---- orders -----------------------------------------------------------------------------
 
-    def recover(self, jobs: Mapping[Digest, Job]) -> None:
-        """The first `ensure` goes on with these rows of an earlier process, or drops them."""
+    def recover(self, jobs: Mapping[Digest, Job], facts: Mapping[str, str]) -> None:
+        """The first `ensure` goes on with these rows and facts of earlier processes, or drops the rows."""
         with self._lock:
             self._found.update(jobs)
+            self._docket.ewma_mib_s = decode(facts.get(THROUGHPUT))
 
     def ensure(self, jobs: tuple[JobSpec, ...]) -> None:
         """Exactly `jobs` are wanted, and the registry says so; what can start has started.
@@ -112,10 +124,17 @@ class ThreadLane:
         with self._lock:
             self._permits.set_limits(limits)
             self._staff()
+        self._throttle.set_rate(limits.bandwidth_bytes_per_s)
 
     def set_budgets(self, budgets: Budgets) -> None:
-        """What every job may use up from now on; running ones notice within a second."""
-        self._budgets = budgets
+        """What every job may use up from now on; running ones notice within a second.
+
+        What failed for the old ones is tried again.
+        """
+        if budgets != self._budgets:
+            self._budgets = budgets
+            with self._lock:
+                self._docket.try_again(FOR_WANT_OF_A_BUDGET)
 
     def set_egress(self, egress: EgressPolicy) -> None:
         """The policy that every request from now on is held to."""
@@ -147,12 +166,21 @@ class ThreadLane:
         with self._lock:
             records = sorted(self._docket.running.values(), key=lambda record: record.order)
             runs = [record.run for record in records if record.run]
-        return tuple(Progress(run.spec, run.state.value, run.done_bytes, run.total_bytes, run.source) for run in runs)
+        return tuple(run.shown() for run in runs)
 
     def figures(self) -> Figures:
         """Permits, the queue and counts, at one moment."""
         with self._lock:
-            return Figures(self._permits.concurrency(), self._permits.queued())
+            return Figures(
+                self._permits.concurrency(),
+                self._permits.queued(),
+                preflight_ok=self._foreseen[False],
+                preflight_denied=self._foreseen[True],
+                preflight_skipped=self._foreseen[None],
+                coalesced=self._docket.coalesced,
+                ewma_mib_s=self._docket.ewma_mib_s,
+                free_bytes=self._free_bytes,
+            )
 
     def active(self) -> frozenset[Digest]:
         """Digests of jobs that run or will start without any outside help; waiting ones are not.
@@ -187,29 +215,45 @@ class ThreadLane:
         with self._lock:
             self._docket.announce(run)
 
-    def note(self, run: Run, status: Status, facts: Mapping[str, JsonValue]) -> None:
-        """A fact that changes no state is journaled."""
+    def note(self, run: Run, happening: Happening, facts: Mapping[str, JsonValue]) -> None:
+        """A happening that changes no state is journaled."""
         with self._lock:
-            self._docket.note(run, status, facts)
+            self._docket.note(run, happening, facts)
 
     def admit(self, run: Run, need_bytes: int) -> None:
-        """`need_bytes` more fit on the disk, besides what all other jobs still need and the reserve."""
-        free_bytes, _ = self._store.disk_space()
+        """`need_bytes` more fit into disk, quota and time, besides what other jobs still need; raises FetchError."""
+        budgets, free_bytes = self._budgets, self.free_bytes()
+        stored_bytes = None
+        if budgets.quota_bytes is not None and run.spec.size_bytes is None:  # else the plan has seen to it
+            stored_bytes = self._store.scan().stored_bytes
         with self._lock:
-            others = sum(
-                record.run.to_come_bytes for record in self._docket.running.values() if record.run not in (None, run)
-            )
-            reserve_bytes = self._budgets.reserve_bytes
-            spare_bytes = free_bytes - others - reserve_bytes
-            if need_bytes <= spare_bytes:
+            runs = (record.run for record in self._docket.running.values())
+            promised_bytes = sum(other.promised_bytes(run) for other in runs if other is not None)
+            room = Room(free_bytes, promised_bytes, stored_bytes, self._docket.ewma_mib_s, run.spending.spent_s)
+            refused = refusal(need_bytes, room, budgets)
+            if refused is None:
                 run.total_bytes = run.done_bytes + need_bytes
+                run.admitted = True
                 return
-        raise FetchError(
-            Code.DISK_INSUFFICIENT,
-            f"needs {format_size(need_bytes)}, but only {format_size(max(0, spare_bytes))} can be used: "
-            f"{format_size(free_bytes)} free, {format_size(reserve_bytes)} reserved, "
-            f"{format_size(others)} for other downloads",
-        )
+        raise refused
+
+    def foreseen(self, *, denied: bool | None) -> None:
+        """A HEAD was answered; `denied`: whether it showed that the file does not fit, None: it told nothing."""
+        with self._lock:
+            self._foreseen[denied] += 1
+
+    def pace(self, size_bytes: int, check: Callable[[], None]) -> None:
+        """So many bytes have come, and more may be read; `check` may raise meanwhile."""
+        self._throttle.take(size_bytes, check)
+
+    def budgets(self) -> Budgets:
+        """What each job may use up."""
+        return self._budgets
+
+    def free_bytes(self) -> int:
+        """Of the store's disk; raises TransientError."""
+        self._free_bytes, _ = self._store.disk_space()
+        return self._free_bytes
 
     def move(self, run: Run, host: str) -> bool:
         """The job's permit counts for `host` from now on; False if that host has none left."""

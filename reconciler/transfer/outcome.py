@@ -20,6 +20,18 @@ JITTER = 0.2
 # Jobs that failed together do not come back together; a wait is never longer than announced.
 
 
+DISK_WAIT_S = 10.0
+# Room is made by a person or a prune that has nothing to tell us; looking again costs one system call.
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came over the network, and how long the answers took that brought it."""
+
+    size_bytes: int = 0
+    took_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """The digest's bytes are in the store and verified; `changes` say so."""
@@ -27,6 +39,8 @@ class Done:
     size_bytes: int
     changes: tuple[Change, ...]
     code: Code | None = None
+    received: Received | None = None
+    """What came over the network for it in this run; None: nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +54,12 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """It may work later: after `delay_s`, or after our own back-off when that is None."""
+    """It may work later: when the first of its sources may be asked again, or else after our own back-off."""
 
     code: Code
     message: str
-    delay_s: float | None = None
-    """What the origin asked for."""
+    failures: tuple[tuple[Source, FetchError], ...] = ()
+    """Of every source; none: it is not for the sources that it has to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +89,20 @@ Outcome = Done | SetAside | Wait | Failed | HostFull | Stopped
 def verdict(failures: tuple[tuple[Source, FetchError], ...]) -> Wait | Failed:
     """What it means that every source failed, in the order they were tried.
 
-    One source that asked for a pause is waited for, then one that may recover; only when none can
-    is the job an error, told by the last source: the ones before it were passed over on purpose.
+    The first that may recover says why the job waits; only when none can is the job an error, told
+    by the last source: the ones before it were passed over on purpose.
     """
     message = "; ".join(_told(source, error) for source, error in failures)
-    asked = [(error.retry_after_s or 0.0, error.code) for _, error in failures if _asked_for_long(error)]
-    if asked:
-        delay_s, code = min(asked)
-        return Wait(code, message, delay_s)
     for _, error in failures:
-        if error.transient or error.retry_after_s is not None:
-            return Wait(error.code, message)
+        if error.transient:
+            return Wait(error.code, message, failures)
     return Failed(failures[-1][1].code if failures else Code.NOT_FOUND, message or "no source is declared")
+
+
+def asked_for_s(error: FetchError) -> float | None:
+    """How long the source asked to be left alone; None: not longer than a try lasts."""
+    asked_s = error.retry_after_s
+    return asked_s if asked_s is not None and asked_s > INNER_WAIT_S else None
 
 
 def own_wait_s(attempts: int, jitter: float) -> float:
@@ -96,10 +112,4 @@ def own_wait_s(attempts: int, jitter: float) -> float:
 
 
 def _told(source: Source, error: FetchError) -> str:
-    hint = f" ({error.hint})" if error.hint else ""
-    said = error.message.removeprefix(f"{source.redacted}: ")
-    return f"{source.redacted}: {error.code}: {said}{hint}"
-
-
-def _asked_for_long(error: FetchError) -> bool:
-    return error.retry_after_s is not None and error.retry_after_s > INNER_WAIT_S
+    return f"{source.redacted}: {error.code}: {error.explained.removeprefix(f'{source.redacted}: ')}"

@@ -1,14 +1,14 @@
-"""Which queued job may run next: first come, first served among the hosts that have room.
+"""Which queued job may run next: the most urgent, then first come, among the hosts that have room.
 
 A plain data structure without a lock: the lane's lock guards it. Every operation costs
-O(log hosts), so 10,000 queued jobs are scheduled without ever being looked through.
+O(log jobs), so 10,000 queued jobs are scheduled without ever being looked through.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import Counter, deque
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 from reconciler.core.desired import Limits
 from reconciler.core.digest import Digest
@@ -18,13 +18,19 @@ NO_HOST = ""
 """The host of work that asks nobody: it counts against the permits, never against a host."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class _Ticket:
-    """A place in one host's queue."""
+    """A place in one host's queue; the smallest is the first."""
 
+    urgency: int
+    """The priority, negated."""
     number: int
     digest: Digest
     host: str
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return self.urgency, self.number
 
 
 class Permits:
@@ -33,10 +39,10 @@ class Permits:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._tickets: dict[Digest, _Ticket] = {}
-        self._queues: dict[str, deque[_Ticket]] = {}
-        self._heads: list[tuple[int, str]] = []
-        # One entry at least for every host with both work and room. Stale ones are recognised by
-        # their number when they surface, which is cheaper than finding them in the heap.
+        self._queues: dict[str, list[_Ticket]] = {}
+        # Heaps. Tickets that count no more are recognised when they surface, which is cheaper than finding them.
+        self._heads: list[tuple[tuple[int, int], str]] = []
+        # One entry at least for every host with both work and room; stale ones are recognised by their rank.
         self._running: dict[Digest, str] = {}
         self._per_host: Counter[str] = Counter()
         self._last = 0
@@ -48,22 +54,21 @@ class Permits:
         for host in tuple(self._queues):
             self._offer(host)
 
-    def enqueue(self, digest: Digest, host: str, *, front: bool = False) -> None:
-        """The digest waits for a permit, behind all others or before them; a second call moves it."""
+    def enqueue(self, digest: Digest, host: str, *, priority: int = 0, front: bool = False) -> None:
+        """The digest waits for a permit, behind all others of its priority or before them; a second call moves it."""
         self.discard(digest)
         if front:
             self._first -= 1
         else:
             self._last += 1
-        ticket = _Ticket(self._first if front else self._last, digest, host)
-        self._tickets[digest] = ticket
-        queue = self._queues.setdefault(host, deque())
-        if front:
-            queue.appendleft(ticket)
-        else:
-            queue.append(ticket)
-        if self._head(host) is ticket:
-            self._offer(host)
+        self._put(_Ticket(-priority, self._first if front else self._last, digest, host))
+
+    def reprioritise(self, digest: Digest, priority: int) -> None:
+        """If the digest waits, it has this priority, and its place among those of the same."""
+        ticket = self._tickets.get(digest)
+        if ticket is not None and ticket.urgency != -priority:
+            self.discard(digest)
+            self._put(replace(ticket, urgency=-priority))
 
     def discard(self, digest: Digest) -> None:
         """The digest waits no more."""
@@ -73,7 +78,7 @@ class Permits:
 
     def queued(self) -> tuple[Digest, ...]:
         """Everything that waits, in the order of its turn; a host without room lets others pass."""
-        return tuple(ticket.digest for ticket in sorted(self._tickets.values(), key=lambda ticket: ticket.number))
+        return tuple(ticket.digest for ticket in sorted(self._tickets.values()))
 
     def concurrency(self) -> Concurrency:
         """How many permits there are and are held."""
@@ -84,13 +89,13 @@ class Permits:
         )
 
     def take(self) -> Digest | None:
-        """The longest-waiting digest that may run now holds a permit; None if there is none."""
+        """The digest whose turn it is, of those that may run now, holds a permit; None if there is none."""
         while len(self._running) < self._limits.effective_max and self._heads:
-            number, host = heapq.heappop(self._heads)
+            rank, host = heapq.heappop(self._heads)
             ticket = self._head(host)
-            if ticket is None or ticket.number != number or not self._room(host):
+            if ticket is None or ticket.rank != rank or not self._room(host):
                 continue
-            self._queues[host].popleft()
+            heapq.heappop(self._queues[host])
             del self._tickets[ticket.digest]
             self._hold(ticket.digest, host)
             self._offer(host)
@@ -114,6 +119,12 @@ class Permits:
         self._leave(old)
         return True
 
+    def _put(self, ticket: _Ticket) -> None:
+        self._tickets[ticket.digest] = ticket
+        heapq.heappush(self._queues.setdefault(ticket.host, []), ticket)
+        if self._head(ticket.host) is ticket:
+            self._offer(ticket.host)
+
     def _hold(self, digest: Digest, host: str) -> None:
         self._running[digest] = host
         self._per_host[host] += 1
@@ -129,9 +140,9 @@ class Permits:
 
     def _head(self, host: str) -> _Ticket | None:
         """The host's first ticket that still counts; forgets the ones before it."""
-        queue = self._queues.get(host, deque())
+        queue = self._queues.get(host, [])
         while queue and self._tickets.get(queue[0].digest) is not queue[0]:
-            queue.popleft()
+            heapq.heappop(queue)
         if queue:
             return queue[0]
         self._queues.pop(host, None)
@@ -140,4 +151,4 @@ class Permits:
     def _offer(self, host: str) -> None:
         ticket = self._head(host)
         if ticket is not None and self._room(host):
-            heapq.heappush(self._heads, (ticket.number, host))
+            heapq.heappush(self._heads, (ticket.rank, host))

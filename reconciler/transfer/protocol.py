@@ -5,7 +5,8 @@ The caller owns socket, file and hash. It asks `ask()`, tells `head()`, `arrived
 order, before anything else. What follows from a sign is in `TABLE` alone; code only decides which
 sign it is. Three rules hold whatever a server does:
 
-1. A part goes on only under a validator (strong ETag, else Last-Modified) of the same source.
+1. A part goes on only under a validator (strong ETag, else Last-Modified) that the very source gave: with an
+   earlier answer, or, for bytes that are of another source, with the answer to a HEAD that tells the same size.
 2. A fetch starts again from byte 0 at most once; the second reason to do so ends it.
 3. Nothing is published unless the digest was right.
 """
@@ -38,6 +39,10 @@ class Phase(StrEnum):
 class Sign(StrEnum):
     """What happened, in words of the domain."""
 
+    ADVISED = "HEAD: the size that is known, and a validator"
+    FORETOLD = "HEAD: something else, or no answer that helps"
+    FORETOLD_LARGE = "HEAD: a size above the cap"
+    GATHERED = "all segments are there"
     WHOLE = "200 to a plain request"
     WHOLE_INSTEAD = "200 to a range request"
     REST = "206 from where the part ends"
@@ -51,6 +56,7 @@ class Sign(StrEnum):
     ENCODED_REST = "content encoding, to a range request"
     ENCODED = "content encoding, to a plain request"
     WRONG_SIZE = "a size other than the declared one"
+    TOO_LARGE = "a size above the cap"
     BUSY = "429 or 5xx"
     TIMED_OUT = "408 or 425"
     UNAUTHORIZED = "401 or 403"
@@ -61,6 +67,7 @@ class Sign(StrEnum):
     ALL = "the last byte, or an end where no size is known"
     SHORT = "an end or a lost connection before that"
     LONG = "a byte too many"
+    LONGER_THAN_ALLOWED = "a byte above the cap, the size being unknown"
     RIGHT = "the digest is right"
     WRONG_SPLICED = "the digest is wrong, read in pieces"
     WRONG = "the digest is wrong, read at once"
@@ -93,6 +100,12 @@ _RESTART = (Step.TRUNCATE,)
 _FROM_START = (Step.TRUNCATE, Step.RECORD)
 
 TABLE: Mapping[Phase, Mapping[Sign, Row]] = {
+    Phase.READY: {
+        Sign.ADVISED: Row(Phase.READY, (Step.RECORD,)),
+        Sign.FORETOLD: Row(Phase.READY),
+        Sign.FORETOLD_LARGE: Row(Phase.FAILED, code=Code.SIZE_LIMIT),
+        Sign.GATHERED: Row(Phase.CHECKING),
+    },
     Phase.ASKED: {
         Sign.WHOLE: Row(Phase.RECEIVING, _FROM_START),
         Sign.WHOLE_INSTEAD: Row(Phase.RECEIVING, _FROM_START),
@@ -107,6 +120,7 @@ TABLE: Mapping[Phase, Mapping[Sign, Row]] = {
         Sign.ENCODED_REST: Row(Phase.READY, _RESTART, Code.HTTP, once=True),
         Sign.ENCODED: Row(Phase.FAILED, code=Code.HTTP),
         Sign.WRONG_SIZE: Row(Phase.FAILED, code=Code.SIZE_MISMATCH),
+        Sign.TOO_LARGE: Row(Phase.FAILED, code=Code.SIZE_LIMIT),
         Sign.BUSY: Row(Phase.READY, code=Code.HTTP),
         Sign.TIMED_OUT: Row(Phase.READY, code=Code.REQUEST_TIMEOUT),
         Sign.UNAUTHORIZED: Row(Phase.FAILED, code=Code.UNAUTHORIZED),
@@ -119,6 +133,7 @@ TABLE: Mapping[Phase, Mapping[Sign, Row]] = {
         Sign.ALL: Row(Phase.CHECKING),
         Sign.SHORT: Row(Phase.READY, code=Code.CONNECT),
         Sign.LONG: Row(Phase.FAILED, (Step.DISCARD,), Code.SIZE_MISMATCH),
+        Sign.LONGER_THAN_ALLOWED: Row(Phase.FAILED, (Step.DISCARD,), Code.SIZE_LIMIT),
     },
     Phase.CHECKING: {
         Sign.RIGHT: Row(Phase.DONE, (Step.PUBLISH,)),
@@ -135,9 +150,9 @@ class Held:
 
     size_bytes: int
     validator: str | None
-    """The one stored for this source; None: its bytes can't be gone on from."""
+    """The one stored for this source; None: this source can go on from its bytes only after a HEAD."""
     total_bytes: int | None
-    """What the source said the whole is."""
+    """What the source that sent it said the whole is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +180,7 @@ class Head:
     content_encoding: str | None = None
     etag: str | None = None
     last_modified: str | None = None
+    accept_ranges: str | None = None
     error_code: str | None = None
     """A hub's `X-Error-Code`."""
 
@@ -194,8 +210,10 @@ class Verdict:
 class Download:
     """One digest from one source, through any number of requests."""
 
-    def __init__(self, held: Held, declared_bytes: int | None) -> None:
+    def __init__(self, held: Held, declared_bytes: int | None, max_bytes: int | None = None) -> None:
+        """`max_bytes` is the size cap; None: there is none."""
         self._declared_bytes = declared_bytes
+        self._max_bytes = max_bytes
         self._restarted = False
         self._spliced = held.size_bytes > 0
         self._asked = Ask(0, None)
@@ -206,11 +224,37 @@ class Download:
         self.phase = Phase.CHECKING if self.total_bytes == held.size_bytes else Phase.READY
 
     @property
+    def wants_advice(self) -> bool:
+        """Whether a HEAD could spare a transfer: it may let this source go on from bytes of another one."""
+        total_bytes = self.total_bytes
+        return self.validator is None and total_bytes is not None and 0 < self.received_bytes < total_bytes
+
+    @property
     def resumable(self) -> bool:
         """Whether the bytes that are there can be gone on from: only then is hashing them of use."""
         too_many = self.total_bytes is not None and self.received_bytes > self.total_bytes
         usable = self.phase is Phase.CHECKING or (self.validator is not None and not too_many)
         return self.received_bytes > 0 and usable
+
+    def foretold(self, head: Head) -> Verdict:
+        """A HEAD was answered. It is advice: only a size above the cap ends the fetch, and nothing else is believed.
+
+        Bytes of another source are gone on from under the validator it gives: should they be of another file after
+        all, the digest says so.
+        """
+        size_bytes = head.content_length if 200 <= head.status < 300 else None
+        if self._is_over_cap(size_bytes):
+            return self._follow(Sign.FORETOLD_LARGE, self._over_cap(size_bytes))
+        if not self.wants_advice or head.validator is None or size_bytes != self.total_bytes:
+            return self._follow(Sign.FORETOLD, "")
+        self.validator = head.validator
+        return self._follow(Sign.ADVISED, "")
+
+    def gathered(self, total_bytes: int) -> Verdict:
+        """All bytes are there, in segments that came separately."""
+        self.received_bytes = self.total_bytes = total_bytes
+        self._spliced = True
+        return self._follow(Sign.GATHERED, "")
 
     def ask(self) -> Ask:
         """The next request; only when READY."""
@@ -237,6 +281,8 @@ class Download:
         total_bytes = self.total_bytes
         if total_bytes is not None and self.received_bytes + size_bytes > total_bytes:
             return self._follow(Sign.LONG, f"sent more than the {total_bytes} bytes it has")
+        if total_bytes is None and self._is_over_cap(self.received_bytes + size_bytes):
+            return self._follow(Sign.LONGER_THAN_ALLOWED, self._over_cap(None))
         self.received_bytes += size_bytes
         return None
 
@@ -296,6 +342,8 @@ class Download:
             case 200:
                 if self._declared_bytes is not None and head.content_length not in (None, self._declared_bytes):
                     return self._wrong_size(head.content_length)
+                if self._is_over_cap(head.content_length):
+                    return Sign.TOO_LARGE, self._over_cap(head.content_length)
                 return (Sign.WHOLE_INSTEAD if ranged else Sign.WHOLE), ""
             case 206 if ranged:
                 return self._judge_rest(head)
@@ -334,8 +382,22 @@ class Download:
             case _:
                 return Sign.REFUSED, why
 
+    def _is_over_cap(self, size_bytes: int | None) -> bool:
+        return self._max_bytes is not None and size_bytes is not None and size_bytes > self._max_bytes
+
+    def _over_cap(self, size_bytes: int | None) -> str:
+        has = "more" if size_bytes is None else f"{size_bytes} bytes"
+        return f"has {has}, and budgets.max_size allows {self._max_bytes}"
+
     def _wrong_size(self, got_bytes: int | None) -> tuple[Sign, str]:
         return Sign.WRONG_SIZE, f"has {got_bytes} bytes, wanted {self._declared_bytes}"
+
+
+def is_rest(head: Head, start: int, stop: int, total_bytes: int, validator: str) -> bool:
+    """Whether it is the answer to a request for exactly the bytes from `start` to `stop` under that validator."""
+    is_plain = head.content_encoding in (None, "", "identity") and head.content_length in (None, stop - start)
+    in_place = head.status == 206 and _range_of(head) in ((start, stop - 1, total_bytes), (start, stop - 1, None))
+    return is_plain and in_place and not _changed(validator, head)
 
 
 def _range_of(head: Head) -> tuple[int | None, int | None, int | None]:

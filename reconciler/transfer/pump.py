@@ -64,6 +64,10 @@ class Sink:
         self.part.write(data)
         self._hash.update(data)
 
+    def take_over(self, sha256: hashlib._Hash) -> None:
+        """The hash is this one, which covers what the part holds."""
+        self._hash = sha256
+
     def truncate(self) -> None:
         """Part and hash are empty."""
         self.part.truncate()
@@ -94,8 +98,8 @@ class Meter:
         self._report(done_bytes, total_bytes)
 
 
-def pump(body: Body, download: Download, sink: Sink, meter: Meter) -> Verdict:
-    """The whole body is in `sink`, or as much as may be; what its end means.
+def pump(body: Body, download: Download, sink: Sink, meter: Meter, pace: Callable[[int], None]) -> Verdict:
+    """The whole body is in `sink`, or as much as may be; what its end means. `pace` holds back what comes too fast.
 
     Raises NetError when the connection is lost, Canceled, and what the part raises.
     """
@@ -105,5 +109,6 @@ def pump(body: Body, download: Download, sink: Sink, meter: Meter) -> Verdict:
             return too_long
         sink.write(data)
         meter.moved(download.received_bytes, download.total_bytes)
+        pace(len(data))
     meter.settled(download.received_bytes, download.total_bytes)
     return download.ended()

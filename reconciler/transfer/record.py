@@ -14,7 +14,8 @@ from reconciler.core.digest import Digest
 from reconciler.core.errors import TransientError
 from reconciler.core.event import EventDraft, JsonValue, Topic
 from reconciler.core.history import LedgerRow
-from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status, job_transition_allowed
+from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
+from reconciler.core.job_table import TABLE, Happening, after, may
 from reconciler.core.source import Source
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.look import UNSEEN, Seen
@@ -33,6 +34,17 @@ class Phase(Enum):
     RUNNING = auto()
     RESTING = auto()
     """It waits for a time, a person or a changed manifest: its job's state says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRest:
+    """A source that failed, and when it may be asked again."""
+
+    error: FetchError
+    tries: int
+    """In a row, each after a wait of its own."""
+    until_s: float
+    """Monotonic time; infinite: trying again would end the same way."""
 
 
 @dataclass(slots=True)
@@ -54,6 +66,16 @@ class Record:
     next_source: int = 0
     failures: tuple[tuple[Source, FetchError], ...] = ()
     """Why the sources before `next_source` did not do."""
+    in_front: bool = False
+    """Whether its turn came before and it stands first in the queue."""
+    rests: dict[Source, SourceRest] = field(default_factory=dict)
+    """The sources that failed, each with its own back-off."""
+    resting: Mapping[Source, FetchError] = field(default_factory=dict)
+    """Those of them that the last run left out."""
+    spent_s: float = 0.0
+    """How long it has held a permit since it was wanted so: what time budgets count."""
+    is_degraded: bool = False
+    """Whether it was called so."""
     rows: list[LedgerRow] = field(default_factory=list)
     """Requests that are not yet in the ledger."""
 
@@ -78,8 +100,8 @@ class Record:
 
 
 def same_work(one: JobSpec, other: JobSpec) -> bool:
-    """Whether the two differ in nothing but who wants them."""
-    return one is other or replace(one, owners=other.owners) == other
+    """Whether the two differ in nothing but who wants them and how urgently."""
+    return one is other or replace(one, owners=other.owners, priority=other.priority) == other
 
 
 def new_job(spec: JobSpec, corr_id: str, at: datetime) -> Job:
@@ -87,64 +109,65 @@ def new_job(spec: JobSpec, corr_id: str, at: datetime) -> Job:
     return Job(spec.digest, spec.kind, JobState.QUEUED, attempts=0, updated_at=at, corr_id=corr_id)
 
 
-def taken_over(spec: JobSpec, job: Job, at: datetime) -> Job:
-    """The record of an earlier process' job, queued again: a new process is a new order to try.
+def enrolled(spec: JobSpec, job: Job, row: Job | None, at: datetime) -> Job:
+    """How a job begins in this process: new, as the `row` of an earlier one left it, or at rest.
 
     Nobody told a job that was running to stop: it was interrupted.
     """
-    interrupted = job.state in (JobState.ADMITTED, JobState.DOWNLOADING, JobState.VERIFYING)
-    queued = requeued(job, spec, at, fresh=job.state is JobState.ERROR)
-    return replace(queued, code=Code.INTERRUPTED) if interrupted else queued
-
-
-def enrolled(spec: JobSpec, job: Job, row: Job | None, at: datetime) -> Job:
-    """How a job begins in this process: new, as the `row` of an earlier one left it, or at rest."""
     if spec.held is not None:
-        return laid_to_rest(row or job, spec, spec.held, at)
-    return job if row is None else taken_over(spec, row, at)
+        return laid_to_rest(row or job, spec, at)
+    if row is None:
+        return job
+    if may(row.state, Happening.INTERRUPTED):
+        return replace(after(row, (Happening.INTERRUPTED,), at=at, code=Code.INTERRUPTED), kind=spec.kind)
+    return requeued(row, spec, at, fresh=row.state is JobState.ERROR)
 
 
 def requeued(job: Job, spec: JobSpec, at: datetime, *, fresh: bool) -> Job:
     """The job back in the queue; a `fresh` one has forgotten its attempts."""
-    if job.state in (JobState.ADMITTED, JobState.DOWNLOADING, JobState.VERIFYING):
-        job = advance(job, JobState.CANCELED, at=at)
-    queued = advance(job, JobState.QUEUED, at=at)
-    return replace(queued, kind=spec.kind, attempts=0 if fresh else job.attempts)
+    match job.state:
+        case JobState.PAUSED | JobState.CANCELED:
+            happening = Happening.RESUMED_BY_HAND
+        case JobState.WAITING:
+            happening = Happening.DUE
+        case _:
+            happening = Happening.CHANGED
+    return replace(after(job, (happening,), at=at), kind=spec.kind, attempts=0 if fresh else job.attempts)
 
 
-def laid_to_rest(job: Job, spec: JobSpec, state: JobState, at: datetime) -> Job:
-    """The job as an operator wants it, paused or canceled, whatever it was about to do."""
-    ways = ((state,), (JobState.QUEUED, state), (JobState.CANCELED, JobState.QUEUED, state))
-    way = next(way for way in ways if job.state is way[0] or job_transition_allowed(job.state, way[0]))
-    code = Code.CANCELED if state is JobState.CANCELED else None
-    return replace(advance(job, *way, at=at, code=code), kind=spec.kind)
+def laid_to_rest(job: Job, spec: JobSpec, at: datetime) -> Job:
+    """The job as it is told to rest, whatever it was about to do."""
+    assert spec.held is not None
+    happening, code, message = _RESTS[spec.held]
+    if job.state is not spec.held or spec.held is JobState.WAITING:
+        job = after(job, (happening,), at=at, code=code, message=message)
+    return replace(job, kind=spec.kind, next_attempt_at=spec.held_until)
 
 
-def advance(job: Job, *states: JobState, at: datetime, code: Code | None = None, message: str = "") -> Job:
-    """The job after it went through `states`; raises ValueError if the table does not allow it.
-
-    States it is in already are passed over.
-    """
-    state = job.state
-    for new in states:
-        if new is not state and not job_transition_allowed(state, new):
-            raise ValueError(f"a job can't go from {state} to {new} ({job.digest.short})")
-        state = new
-    return replace(
-        job, state=state, updated_at=at, code=code, message=message, next_attempt_at=None, server_asked=False
-    )
+_RESTS: Mapping[JobState, tuple[Happening, Code | None, str]] = {
+    JobState.PAUSED: (Happening.PAUSED, None, ""),
+    JobState.CANCELED: (Happening.CANCELED, Code.CANCELED, ""),
+    JobState.WAITING: (Happening.OUTSIDE_WINDOW, Code.ADMISSION_DENIED, "downloads may not run at this time"),
+}
 
 
-def on_the_way(job: Job) -> tuple[JobState, ...]:
-    """The states a job passes before it can end; empty when it is there already."""
+def at_work(job: Job) -> tuple[Happening, ...]:
+    """What happens to a job before it can end; nothing if it is under way already."""
     if job.state is not JobState.QUEUED:
         return ()
-    return (JobState.ADMITTED, working_state(job.kind))
+    return (Happening.PERMIT, Happening.FETCHES if job.kind is JobKind.FETCH else Happening.PROVES)
 
 
-def worse(job: Job, state: JobState, code: Code, message: str, at: datetime) -> Job:
+def to_the_end(job: Job) -> tuple[Happening, ...]:
+    """What happens to a job when it completes."""
+    way = at_work(job)
+    fetches = job.state is JobState.DOWNLOADING or Happening.FETCHES in way
+    return (*way, Happening.ALL_THERE, Happening.RIGHT) if fetches else (*way, Happening.RIGHT)
+
+
+def worse(job: Job, happening: Happening, code: Code, message: str, at: datetime) -> Job:
     """The job after one more attempt that came to nothing."""
-    ended = advance(job, *on_the_way(job), state, at=at, code=code, message=message)
+    ended = after(job, (*at_work(job), happening), at=at, code=code, message=message)
     return replace(ended, attempts=job.attempts + 1)
 
 
@@ -164,16 +187,12 @@ def unrecorded(job: Job, error: Exception) -> Job:
     )
 
 
-def to_the_end(job: Job) -> tuple[JobState, ...]:
-    """The states a job passes when it completes."""
-    if job.state is JobState.DOWNLOADING:
-        return (JobState.VERIFYING, JobState.COMPLETE)
-    return (JobState.COMPLETE,)
-
-
-def working_state(kind: JobKind) -> JobState:
-    """What a running job of that kind does."""
-    return JobState.DOWNLOADING if kind is JobKind.FETCH else JobState.VERIFYING
+def told_of(
+    spec: JobSpec, job: Job, *happenings: Happening, facts: Mapping[str, JsonValue] = NO_FACTS
+) -> tuple[EventDraft, ...]:
+    """What events report of `happenings`."""
+    statuses = (status for happening in happenings for status in TABLE[happening].statuses)
+    return tuple(event for status in statuses for event in told(spec, job, status, facts))
 
 
 def told(spec: JobSpec, job: Job, status: Status, facts: Mapping[str, JsonValue] = NO_FACTS) -> tuple[EventDraft, ...]:

@@ -16,6 +16,9 @@ import tenacity
 
 from reconciler.transfer.failure import FetchError
 
+FRUITFUL_BYTES = 2**20
+# A try that moved the high-water mark this far is progress. Less would let a server that sends a
+# byte per connection keep a job for ever.
 LONGEST_PAUSE_S = 10.0  # decision 10: a longer wait is the job state `waiting`
 FIRST_PAUSE_S = 0.25
 # Most drops are one lost connection: a quarter of a second is no burden to anybody, and it doubles.
@@ -52,6 +55,14 @@ class Tries:
         if self._advanced:
             state.attempt_number = 1
             self._advanced = False
+
+
+def sleep_through(seconds: float, check: Callable[[], None], sleep: Callable[[float], None]) -> None:
+    """So much time has passed; `check`, which may raise, was asked often enough to be heard at once."""
+    for slice_s in slices(seconds):
+        check()
+        sleep(slice_s)
+    check()
 
 
 def slices(seconds: float) -> list[float]:

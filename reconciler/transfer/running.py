@@ -7,27 +7,31 @@ this one thread and read by any: an old value is harmless, a lock per chunk is n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.core.change import AppendHistory, Change, OwnBlob, UnmarkBlob, UnverifyBlob, VerifyBlob
+from reconciler.core.desired import Budgets
 from reconciler.core.digest import Digest
 from reconciler.core.egress import EgressPolicy, host_port
 from reconciler.core.errors import IntegrityError, ReconcilerError, StalledError, StoreMissingError, TransientError
 from reconciler.core.event import JsonValue
 from reconciler.core.history import HistoryRow, LedgerRow
-from reconciler.core.job import Code, JobKind, JobSpec, JobState, Status
+from reconciler.core.job import Code, JobKind, JobSpec, JobState
+from reconciler.core.job_table import Happening
 from reconciler.core.observed import FileIdentity, Place
 from reconciler.core.source import HuggingFaceFile, LocalFile, Source, WebFile
-from reconciler.ports import BlobStat, BlobStore, Clock
+from reconciler.ports import BlobStat, BlobStore, Clock, Progress
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.look import Seen
 from reconciler.transfer.outcome import Done, Failed, HostFull, Outcome, SetAside, Stopped, Wait, verdict
 from reconciler.transfer.permits import NO_HOST
-from reconciler.transfer.token import Canceled, CancelToken
+from reconciler.transfer.speed import Speed
+from reconciler.transfer.spending import Spending
+from reconciler.transfer.token import Canceled, CancelToken, Stop
 
 if TYPE_CHECKING:  # the network stack costs 100 ms to import, and adopting local files needs none of it
-    from reconciler.transfer.attempt import Fetched, Report
+    from reconciler.transfer.report import Fetched, Report
 
 ANNOUNCE_BYTES = 64 * 2**20
 # Local work that is over before this many bytes (a fraction of a second) goes from queued to
@@ -43,7 +47,7 @@ class Fetching(Protocol):
         source: Source,
         *,
         egress: EgressPolicy,
-        token: CancelToken,
+        stop: Stop,
         report: Report,
         corr_id: str,
     ) -> Fetched:
@@ -62,12 +66,28 @@ class Dispatcher(Protocol):
         """The registry hears that the job is at work."""
         ...
 
-    def note(self, run: Run, status: Status, facts: Mapping[str, JsonValue]) -> None:
-        """A fact that changes no state is journaled."""
+    def note(self, run: Run, happening: Happening, facts: Mapping[str, JsonValue]) -> None:
+        """A happening that changes no state is journaled."""
         ...
 
     def admit(self, run: Run, need_bytes: int) -> None:
-        """The disk holds `need_bytes` more besides what all other jobs still need; raises FetchError."""
+        """`need_bytes` more fit into disk, quota and time, besides what other jobs still need; raises FetchError."""
+        ...
+
+    def foreseen(self, *, denied: bool | None) -> None:
+        """A HEAD was answered; `denied`: whether it showed that the file does not fit, None: it told nothing."""
+        ...
+
+    def pace(self, size_bytes: int, check: Callable[[], None]) -> None:
+        """So many bytes have come, and more may be read; `check` may raise meanwhile."""
+        ...
+
+    def budgets(self) -> Budgets:
+        """What each job may use up."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Of the store's disk; raises TransientError."""
         ...
 
     def move(self, run: Run, host: str) -> bool:
@@ -88,33 +108,58 @@ class Order:
     corr_id: str
     next_source: int = 0
     failures: tuple[tuple[Source, FetchError], ...] = ()
+    resting: Mapping[Source, FetchError] = field(default_factory=dict)
+    """Sources that are not to be asked this time, because of what they did before."""
+    number: int = 0
+    """Runs that began later have a higher one."""
+    spent_s: float = 0.0
+    """How long earlier runs of the job took."""
+    is_degraded: bool = False
 
 
 class Run:
     """A job that holds a permit: its token, its figures, and what it heard that is not yet journaled."""
 
-    def __init__(self, order: Order, dispatcher: Dispatcher) -> None:
+    def __init__(self, order: Order, dispatcher: Dispatcher, clock: Clock) -> None:
         spec = order.spec
         self.spec = spec
         self.seen = order.seen
         self.corr_id = order.corr_id
         self.next_source = order.next_source
         self.failures = order.failures
+        self.resting = order.resting
+        self.number = order.number
         self.token = CancelToken()
+        self.spending = Spending(self.token, clock, self, spent_s=order.spent_s, is_degraded=order.is_degraded)
+        self.speed = Speed(clock)
         self.state = JobState.DOWNLOADING if spec.kind is JobKind.FETCH else JobState.VERIFYING
         self.source = ""
         self.done_bytes = 0
         self.total_bytes = spec.size_bytes if spec.kind is JobKind.FETCH else order.seen.size_bytes
         self.announced = False
+        self.admitted = False
+        """Whether room was made sure of for all that is to come."""
         self.rows: list[LedgerRow] = []
         self._dispatcher = dispatcher
 
-    @property
-    def to_come_bytes(self) -> int:
-        """What it will still write, as far as is known."""
-        if self.spec.kind is not JobKind.FETCH:
+    def promised_bytes(self, other: Run) -> int:
+        """What it will still write into room that `other` must leave to it: it was admitted, or planned and earlier."""
+        is_planned = self.spec.kind is JobKind.FETCH and self.spec.size_bytes is not None
+        if self is other or not (self.admitted or (is_planned and self.number < other.number)):
             return 0
         return max(0, (self.total_bytes or 0) - self.done_bytes)
+
+    def shown(self) -> Progress:
+        """How far it is, for others."""
+        return Progress(
+            self.spec,
+            self.state.value,
+            self.done_bytes,
+            self.total_bytes,
+            self.source,
+            self.spending.spent_s,
+            self.speed.bytes_per_s,
+        )
 
     def turn_to(self, source: Source) -> None:
         """The source comes next. Network work is announced before its first request."""
@@ -122,7 +167,7 @@ class Run:
         self.source = source.redacted
         self.state = JobState.DOWNLOADING
         if other:
-            self._dispatcher.note(self, Status.DOWNLOADING, {"url": self.source})
+            self._dispatcher.note(self, Happening.NEXT_SOURCE, {"url": self.source})
         elif not isinstance(source, LocalFile):
             self.announce()
 
@@ -130,15 +175,17 @@ class Run:
         """Report: the source is asked; which one, `turn_to` has told."""
         del source
         self.done_bytes = offset
+        self.speed.starts_at(offset)
         self.total_bytes = total_bytes if total_bytes is not None else self.total_bytes
 
     def resumed(self, offset: int) -> None:
         """Report: bytes of an earlier attempt are kept."""
-        self._dispatcher.note(self, Status.RESUMED, {"code": Code.RESUMED.value, "offset": offset})
+        self._dispatcher.note(self, Happening.RESUMED, {"code": Code.RESUMED.value, "offset": offset})
 
     def progress(self, done_bytes: int, total_bytes: int | None = None) -> None:
         """Report: so many bytes are there."""
         self.done_bytes = done_bytes
+        self.speed.reached(done_bytes)
         if total_bytes is not None:
             self.total_bytes = total_bytes
         if done_bytes >= ANNOUNCE_BYTES:
@@ -155,8 +202,29 @@ class Run:
         self.state = JobState.VERIFYING
 
     def admit(self, need_bytes: int) -> None:
-        """Report: the size is known at last; raises FetchError if the disk can't hold it."""
+        """Report: so much is to come; raises FetchError if disk, quota or time do not suffice."""
         self._dispatcher.admit(self, need_bytes)
+
+    def foreseen(self, *, denied: bool | None) -> None:
+        """Report: a HEAD was answered."""
+        self._dispatcher.foreseen(denied=denied)
+
+    def pace(self, size_bytes: int, check: Callable[[], None]) -> None:
+        """Report: so many bytes have come; returns when more may be read."""
+        self._dispatcher.pace(size_bytes, check)
+
+    def budgets(self) -> Budgets:
+        """What the job may use up."""
+        return self._dispatcher.budgets()
+
+    def free_bytes(self) -> int:
+        """Of the store's disk; raises TransientError."""
+        return self._dispatcher.free_bytes()
+
+    def degraded(self, spent_s: float) -> None:
+        """Its soft share is used up."""
+        code = Code.SOFT_BUDGET.value
+        self._dispatcher.note(self, Happening.DEGRADED, {"code": code, "elapsed_ms": round(spent_s * 1000)})
 
     def ledger(self, row: LedgerRow) -> None:
         """Report: journaled with whatever the job commits next."""
@@ -206,18 +274,22 @@ class Worker:
     def _fetch(self, run: Run, attempts: Fetching) -> Outcome:
         start, failures = run.next_source, run.failures
         for number, source in enumerate(run.spec.sources[start:], start):
+            if source in run.resting:
+                failures = (*failures, (source, run.resting[source]))
+                continue
             if number > start and not run.move(source, self._hub_host):
                 return HostFull(number, failures)
             run.turn_to(source)
             try:
                 fetched = _from_source(run, attempts, source)
             except FetchError as error:
-                if error.code is Code.DISK_INSUFFICIENT:  # no other source needs less room
-                    return Wait(error.code, error.message)
+                if error.whole_job:
+                    failed = Wait if error.transient else Failed
+                    return failed(error.code, error.explained)
                 failures = (*failures, (source, error))
             else:
                 verified = VerifyBlob(run.spec.digest, fetched.size_bytes, self._clock.now(), fetched.link)
-                return Done(fetched.size_bytes, (verified,))
+                return Done(fetched.size_bytes, (verified,), received=fetched.received)
         return verdict(failures)
 
     def _rehash(self, run: Run) -> Outcome:
@@ -269,7 +341,7 @@ def _stoppable(work: Callable[[], Outcome]) -> Outcome:
         return Failed(Code.STORE_MISSING, error.message)
     except TransientError as error:
         code = Code.DISK_INSUFFICIENT if error.reason == "DiskInsufficient" else Code.IO
-        return Wait(code, error.message, error.retry_after_s)
+        return Wait(code, error.message)
     except ReconcilerError as error:
         return Failed(Code.IO, f"{error.reason}: {error.message}")
 
@@ -277,7 +349,7 @@ def _stoppable(work: Callable[[], Outcome]) -> Outcome:
 def _from_source(run: Run, attempts: Fetching, source: Source) -> Fetched:
     """The bytes from one source; what is wrong with that source alone is a FetchError."""
     try:
-        return attempts.fetch(run.spec, source, egress=run.egress(), token=run.token, report=run, corr_id=run.corr_id)
+        return attempts.fetch(run.spec, source, egress=run.egress(), stop=run.spending, report=run, corr_id=run.corr_id)
     except StoreMissingError:
         raise
     except IntegrityError as error:

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 
 class Canceled(Exception):  # noqa: N818 — a decision that reaches the job, not an error
     """The token was cancelled."""
+
+
+class Stop(Protocol):
+    """What a transfer asks, often, whether it may go on."""
+
+    def check(self) -> None:
+        """Return while it may; raises Canceled, or FetchError when a budget is used up."""
+        ...
+
+    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """`callback` runs once when it is cancelled; returns what withdraws it."""
+        ...
 
 
 class CancelToken:

@@ -187,7 +187,7 @@ class LaneContract:
         died = Job(digest_of(OTHER), JobKind.FETCH, JobState.DOWNLOADING, 0, harness.clock.now())
         harness.registry.commit(ChangeSet((PutJob(died),)))
         harness.restart()
-        harness.lane.recover(harness.registry.snapshot().jobs)
+        harness.lane.recover(harness.registry.snapshot().jobs, {})
         self.ran(harness, fetch(DATA), fetch(OTHER))
         assert harness.registry.snapshot().jobs == {}
         assert self.verified(harness)
@@ -199,7 +199,7 @@ class LaneContract:
         job = self.ran(harness, fetch(DATA), fetch(OTHER))
         harness.lane.stop(10.0)
         harness.restart()
-        harness.lane.recover(harness.registry.snapshot().jobs)
+        harness.lane.recover(harness.registry.snapshot().jobs, {})
         assert self.ran(harness, fetch(DATA)) == job
         assert set(harness.registry.snapshot().jobs) == {DIGEST}
 
@@ -229,7 +229,7 @@ class LaneContract:
         resting = replace(fetch(DATA), held=held)
         job = self.ran(harness, resting)
         harness.restart()
-        harness.lane.recover(harness.registry.snapshot().jobs)
+        harness.lane.recover(harness.registry.snapshot().jobs, {})
         assert self.ran(harness, resting) == job
         assert self.told(harness) == [held.value]
         assert self.ran(harness, fetch(DATA)) is None
@@ -239,7 +239,7 @@ class LaneContract:
         harness.serve(DATA)
         self.ran(harness, replace(fetch(DATA), held=JobState.PAUSED))
         harness.restart()
-        harness.lane.recover(harness.registry.snapshot().jobs)
+        harness.lane.recover(harness.registry.snapshot().jobs, {})
         assert self.ran(harness, fetch(DATA)) is None
         assert self.verified(harness)
 

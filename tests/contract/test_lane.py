@@ -16,7 +16,7 @@ from reconciler.registry.sqlite import SqliteRegistry
 from reconciler.transfer.attempt import Fetched, Report
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.lane import ThreadLane
-from reconciler.transfer.token import CancelToken
+from reconciler.transfer.token import Stop
 from tests.contract.lane import LaneContract, LaneHarness
 from tests.fakes.blob_store import MemoryBlobStore
 from tests.fakes.clock import FakeClock
@@ -68,12 +68,12 @@ class ThreadHarness:
         source: Source,
         *,
         egress: EgressPolicy,
-        token: CancelToken,
+        stop: Stop,
         report: Report,
         corr_id: str,
     ) -> Fetched:
         """`transfer.running.Fetching`."""
-        del egress, token, corr_id
+        del egress, stop, corr_id
         report.started(source.redacted, spec.size_bytes, 0)
         if spec.digest in self._failures:
             raise self._failures.pop(spec.digest)

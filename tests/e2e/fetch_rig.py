@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +39,10 @@ class Rig:
     token: CancelToken = field(default_factory=CancelToken)
     report: RecordedReport = field(default_factory=RecordedReport)
     session: Session = field(default_factory=lambda: Session(SystemClock()))
+    preflight: bool = False
+    """Most tests count requests; those about the HEAD turn it on."""
+    segments: int | None = None
+    sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
         self.store = FileBlobStore(self.folder / "store")
@@ -48,10 +54,18 @@ class Rig:
         self.report.heard.clear()
         self.report.rows.clear()
         where = WebFile(source) if isinstance(source, str) else source
-        transfer = Transfer(self.retries, self.idle_timeout_s)
+        transfer = Transfer(self.retries, self.idle_timeout_s, segments=self.segments)
         spec = JobSpec(JobKind.FETCH, digest, ("models/m",), size_bytes, (where,), transfer)
-        attempts = Attempts(self.store, self.origins, self.session, SystemClock())
-        return attempts.fetch(spec, where, egress=self.egress, token=self.token, report=self.report, corr_id="corr-1")
+        attempts = Attempts(
+            self.store,
+            self.origins,
+            self.session,
+            SystemClock(),
+            new_session=lambda: Session(SystemClock()),
+            preflight=self.preflight,
+            sleep=self.sleep,
+        )
+        return attempts.fetch(spec, where, egress=self.egress, stop=self.token, report=self.report, corr_id="corr-1")
 
     def blob(self, digest: Digest) -> bytes | None:
         """The published bytes; None if there are none under the final name."""

@@ -41,7 +41,7 @@ def test_a_file_beside_its_manifest_is_adopted_as_a_copy(rig: Rig) -> None:
     assert (fetched.size_bytes, fetched.link) == (len(DATA), None)
     assert rig.blob(DIGEST) == DATA
     assert (rig.folder / "store" / "by-hash" / DIGEST).stat().st_nlink == 1
-    assert [name for name, *_ in rig.report.heard if name != "progress"] == ["started", "verifying"]
+    assert [name for name, *_ in rig.report.heard if name != "progress"] == ["admit", "started", "verifying"]
     assert rig.report.rows == []
 
 
@@ -49,7 +49,7 @@ def test_a_hard_link_comes_with_the_identity_of_the_file(rig: Rig) -> None:
     source = local(rig.folder / "manifests" / "m.gguf", rig.folder / "manifests")
     spec = JobSpec(JobKind.FETCH, DIGEST, ("models/m",), None, (source,), Transfer(adopt=Adopt.HARDLINK))
     attempts = Attempts(rig.store, rig.origins, rig.session, SystemClock())
-    fetched: Fetched = attempts.fetch(spec, source, egress=rig.egress, token=rig.token, report=rig.report, corr_id="c")
+    fetched: Fetched = attempts.fetch(spec, source, egress=rig.egress, stop=rig.token, report=rig.report, corr_id="c")
     found = Path(source.path).stat()
     assert fetched.link is not None
     assert (fetched.link.inode, fetched.link.mtime_ns) == (found.st_ino, found.st_mtime_ns)

@@ -13,7 +13,7 @@ from reconciler.core.source import Source
 from reconciler.ports import BlobStore
 from reconciler.transfer.attempt import Fetched, Report
 from reconciler.transfer.failure import FetchError
-from reconciler.transfer.token import CancelToken
+from reconciler.transfer.token import Stop
 from tests.patience import PATIENCE_S
 
 
@@ -26,7 +26,7 @@ class Gate:
         self.deaf = False
         """A deaf fetch does not hear the token: what a system call that hangs looks like."""
 
-    def pass_through(self, token: CancelToken) -> None:
+    def pass_through(self, token: Stop) -> None:
         """Returns when opened; raises Canceled."""
         if not self.deaf:
             token.on_cancel(self.opened.set)
@@ -36,7 +36,7 @@ class Gate:
             token.check()
 
 
-Behaviour = Callable[[JobSpec, CancelToken, Report], Fetched]
+Behaviour = Callable[[JobSpec, Stop, Report], Fetched]
 
 
 @dataclass
@@ -67,7 +67,7 @@ class FakeOrigins:
         gate = Gate()
         gate.deaf = deaf
 
-        def behaviour(spec: JobSpec, token: CancelToken, report: Report) -> Fetched:
+        def behaviour(spec: JobSpec, token: Stop, report: Report) -> Fetched:
             gate.pass_through(token)
             return self.publish(spec, self.held[source.redacted], report)
 
@@ -102,7 +102,7 @@ class FakeAttempts:
         source: Source,
         *,
         egress: EgressPolicy,
-        token: CancelToken,
+        stop: Stop,
         report: Report,
         corr_id: str,
     ) -> Fetched:
@@ -116,10 +116,10 @@ class FakeAttempts:
             plans = origins.plans.get(name)
             behaviour = plans.popleft() if plans else None
         try:
-            token.check()
+            stop.check()
             report.started(name, spec.size_bytes, 0)
             if behaviour is not None:
-                return behaviour(spec, token, report)
+                return behaviour(spec, stop, report)
             return origins.publish(spec, origins.held[name], report)
         finally:
             with origins.lock:
@@ -130,7 +130,7 @@ class FakeAttempts:
 
 
 def _raises(error: Exception) -> Behaviour:
-    def behaviour(_spec: JobSpec, _token: CancelToken, _report: Report) -> Fetched:
+    def behaviour(_spec: JobSpec, _token: Stop, _report: Report) -> Fetched:
         raise error
 
     return behaviour

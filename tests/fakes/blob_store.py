@@ -64,6 +64,24 @@ class MemoryPart:
         self._store.spend(len(data))
         self._file.data += data
 
+    def write_at(self, offset_bytes: int, data: bytes | memoryview) -> None:
+        missing = max(0, offset_bytes + len(data) - len(self._file.data))
+        self._store.spend(missing)
+        self._file.data.extend(bytes(missing))
+        self._file.data[offset_bytes : offset_bytes + len(data)] = data
+
+    def read_into(self, offset_bytes: int, buffer: memoryview) -> int:
+        held = self._file.data[offset_bytes : offset_bytes + len(buffer)]
+        buffer[: len(held)] = held
+        return len(held)
+
+    def sync(self) -> None:
+        self._store.require()
+
+    def keep_prefix(self, size_bytes: int) -> None:
+        self._store.require()
+        del self._file.data[size_bytes:]
+
     def truncate(self) -> None:
         self._store.require()
         self._file.data.clear()

@@ -60,7 +60,8 @@ class FakeLane:
         self._stopped = False
         self._limits = Limits()
 
-    def recover(self, jobs: Mapping[Digest, Job]) -> None:
+    def recover(self, jobs: Mapping[Digest, Job], facts: Mapping[str, str]) -> None:
+        del facts
         self._found.update(jobs)
 
     def ensure(self, jobs: tuple[JobSpec, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from reconciler.core.desired import Budgets
 from reconciler.core.history import LedgerRow
 
 
@@ -18,6 +19,8 @@ class RecordedReport:
         self.heard: list[tuple[object, ...]] = []
         self.rows: list[LedgerRow] = []
         self.on_progress: Callable[[int], None] = lambda _: None
+        self.on_pace: Callable[[int], None] = lambda _: None
+        self.limits = Budgets()
         self._admit = admit
 
     def started(self, source: str, total_bytes: int | None, offset: int) -> None:
@@ -36,6 +39,16 @@ class RecordedReport:
     def admit(self, need_bytes: int) -> None:
         self.heard.append(("admit", need_bytes))
         self._admit(need_bytes)
+
+    def foreseen(self, *, denied: bool | None) -> None:
+        self.heard.append(("foreseen", denied))
+
+    def pace(self, size_bytes: int, check: Callable[[], None]) -> None:
+        self.on_pace(size_bytes)
+        check()
+
+    def budgets(self) -> Budgets:
+        return self.limits
 
     def ledger(self, row: LedgerRow) -> None:
         self.rows.append(row)

@@ -69,8 +69,8 @@ class Server:
     answers: list[Answered] = field(default_factory=list)
     asked: int = 0
 
-    def open(self, request: OriginRequest, headers: Headers, call: Call) -> Answered:
-        del request
+    def open(self, request: OriginRequest, headers: Headers, call: Call, method: str = "GET") -> Answered:
+        del request, method
         call.stop.check()
         self.asked += 1
         answer = self.serve({name.lower(): value for name, value in headers})
@@ -92,8 +92,8 @@ def a_store() -> MemoryBlobStore:
 def fetch(store: MemoryBlobStore, server: Server, digest: Digest, size: int | None, token: CancelToken) -> None:
     source = WebFile(URL)
     spec = JobSpec(JobKind.FETCH, digest, ("models/m",), size, (source,), Transfer(retries=3))
-    attempts = Attempts(store, SourceOrigins(), server, FakeClock(), sleep=lambda _: None)
-    attempts.fetch(spec, source, egress=EgressPolicy(), token=token, report=RecordedReport(), corr_id="c")
+    attempts = Attempts(store, SourceOrigins(), server, FakeClock(), preflight=False, sleep=lambda _: None)
+    attempts.fetch(spec, source, egress=EgressPolicy(), stop=token, report=RecordedReport(), corr_id="c")
 
 
 def published(store: MemoryBlobStore, digest: Digest) -> bytes | None:

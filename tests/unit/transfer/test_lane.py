@@ -23,7 +23,7 @@ from reconciler.core.source import HuggingFaceFile
 from reconciler.ports import BlobStat
 from reconciler.transfer.attempt import Fetched, Report
 from reconciler.transfer.failure import FetchError
-from reconciler.transfer.token import CancelToken
+from reconciler.transfer.token import Stop
 from tests.patience import PATIENCE_S, until
 from tests.unit.transfer.lanes import RESERVE_BYTES, Node, local, web
 
@@ -57,7 +57,7 @@ class TestFetching:
         spec = node.fetch(ONE, A)
         rows: list[bool] = []
 
-        def look(_spec: JobSpec, _token: CancelToken, report: Report) -> Fetched:
+        def look(_spec: JobSpec, _token: Stop, report: Report) -> Fetched:
             rows.append(node.row(spec.digest) is not None and node.job(spec.digest) is not None)
             return node.origins.publish(spec, ONE, report)
 
@@ -117,7 +117,7 @@ class TestFetching:
         spec = node.fetch(ONE, A)
         row = LedgerRow(node.clock.now(), "allow", "models.download", "a.example", 443, "https", 300, 12, "corr-1")
 
-        def fetch(_spec: JobSpec, _token: CancelToken, report: Report) -> Fetched:
+        def fetch(_spec: JobSpec, _token: Stop, report: Report) -> Fetched:
             report.ledger(row)
             return node.origins.publish(spec, ONE, report)
 
@@ -131,7 +131,7 @@ class TestFetching:
     def test_a_resumed_transfer_is_told_with_its_offset(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
 
-        def fetch(_spec: JobSpec, _token: CancelToken, report: Report) -> Fetched:
+        def fetch(_spec: JobSpec, _token: Stop, report: Report) -> Fetched:
             report.resumed(100)
             return node.origins.publish(spec, ONE, report)
 
@@ -159,7 +159,7 @@ class TestFetching:
         spec = node.fetch(ONE, source)
         seen: list[object] = []
 
-        def copy(_spec: JobSpec, _token: CancelToken, report: Report) -> Fetched:
+        def copy(_spec: JobSpec, _token: Stop, report: Report) -> Fetched:
             report.progress(2**30, 2**31)
             until(lambda: "started" in node.statuses())
             seen.append(node.job(spec.digest))
@@ -177,7 +177,7 @@ class TestFetching:
             data = str(number).encode()
             specs.append(node.fetch(data, local(f"{number}"), owners=(f"models/{number}",)))
 
-            def copy(spec: JobSpec, _token: CancelToken, report: Report, data: bytes = data) -> Fetched:
+            def copy(spec: JobSpec, _token: Stop, report: Report, data: bytes = data) -> Fetched:
                 threads.add(threading.current_thread().name)
                 return node.origins.publish(spec, data, report)
 
@@ -614,7 +614,7 @@ class TestHeld:
     def test_a_re_hash_that_was_cut_short_can_be_laid_to_rest_as_a_fetch(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
         verifying = Job(spec.digest, JobKind.ADOPT, JobState.VERIFYING, 0, node.clock.now(), corr_id="old")
-        node.lane.recover({spec.digest: verifying})
+        node.lane.recover({spec.digest: verifying}, {})
         node.lane.ensure((replace(spec, held=JobState.PAUSED),))
         job = node.job(spec.digest)
         assert job is not None
@@ -795,7 +795,7 @@ class TestDisk:
         unknown = replace(node.fetch(TWO, B), size_bytes=None)
         gate = node.origins.hold(A)
 
-        def ask(spec: JobSpec, _token: CancelToken, report: Report) -> Fetched:
+        def ask(spec: JobSpec, _token: Stop, report: Report) -> Fetched:
             report.admit(len(TWO))
             return node.origins.publish(spec, TWO, report)
 
@@ -830,7 +830,7 @@ class TestStopping:
         assert job is not None
         assert job.state is JobState.DOWNLOADING
         node.lane = node.new_lane()
-        node.lane.recover(node.registry.snapshot().jobs)
+        node.lane.recover(node.registry.snapshot().jobs, {})
         node.lane.ensure((spec,))
         node.wait_woken(1)
         interrupted = [e.payload for e in node.told() if e.payload.get("code") == "interrupted"]
@@ -868,7 +868,7 @@ class TestRecovery:
         node.lane.stop(PATIENCE_S)
         node.clock.advance(600)
         node.lane = node.new_lane()
-        node.lane.recover(node.registry.snapshot().jobs)
+        node.lane.recover(node.registry.snapshot().jobs, {})
         node.lane.ensure(specs)
         node.wait_woken(5)
         assert set(node.registry.snapshot().jobs) == {asked.digest}
@@ -881,7 +881,7 @@ class TestRecovery:
     def test_a_paused_job_stays_paused(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
         paused = Job(spec.digest, JobKind.FETCH, JobState.PAUSED, 0, node.clock.now(), corr_id="old")
-        node.lane.recover({spec.digest: paused})
+        node.lane.recover({spec.digest: paused}, {})
         node.lane.ensure((replace(spec, held=JobState.PAUSED),))
         assert node.lane.active() == frozenset()
         assert node.lane.failures() == {}
@@ -894,6 +894,6 @@ class TestRecovery:
         node.wait_woken(1)
         node.lane.stop(PATIENCE_S)
         node.lane = node.new_lane()
-        node.lane.recover(node.registry.snapshot().jobs)
+        node.lane.recover(node.registry.snapshot().jobs, {})
         node.lane.ensure(())
         assert node.registry.snapshot().jobs == {}

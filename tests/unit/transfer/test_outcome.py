@@ -7,31 +7,20 @@ import pytest
 from reconciler.core.job import Code
 from reconciler.core.source import WebFile
 from reconciler.transfer.failure import FetchError
-from reconciler.transfer.outcome import Failed, Wait, own_wait_s, verdict
+from reconciler.transfer.outcome import Failed, Wait, asked_for_s, own_wait_s, verdict
 
 A, B = WebFile("https://a.example/x.gguf?token=secret"), WebFile("https://b.example/x.gguf")
 
 
-def test_a_source_that_asked_for_a_pause_is_waited_for_the_shortest_one() -> None:
-    found = verdict(
-        (
-            (A, FetchError(Code.HTTP, "503", transient=True, retry_after_s=3600)),
-            (B, FetchError(Code.HTTP, "429", transient=True, retry_after_s=120)),
-        )
-    )
-    assert isinstance(found, Wait)
-    assert found.delay_s == 120
+def test_the_first_source_that_may_recover_says_why_the_job_waits_and_all_are_told() -> None:
+    failures = ((A, FetchError(Code.NOT_FOUND, "404")), (B, FetchError(Code.CONNECT, "refused", transient=True)))
+    message = "https://a.example/x.gguf: not-found: 404; https://b.example/x.gguf: connect: refused"
+    assert verdict(failures) == Wait(Code.CONNECT, message, failures)
 
 
 def test_a_short_pause_that_the_tries_have_used_up_is_our_own_back_off() -> None:
-    found = verdict(((A, FetchError(Code.HTTP, "503", transient=True, retry_after_s=0)),))
-    assert found == Wait(Code.HTTP, "https://a.example/x.gguf: http: 503", None)
-
-
-def test_one_source_that_may_recover_is_worth_waiting_for() -> None:
-    found = verdict(((A, FetchError(Code.CONNECT, "refused", transient=True)), (B, FetchError(Code.NOT_FOUND, "404"))))
-    assert isinstance(found, Wait)
-    assert (found.code, found.delay_s) == (Code.CONNECT, None)
+    assert asked_for_s(FetchError(Code.HTTP, "503", transient=True, retry_after_s=10)) is None
+    assert asked_for_s(FetchError(Code.HTTP, "503", transient=True, retry_after_s=11)) == 11
 
 
 def test_when_none_can_recover_the_last_source_tells_the_code_and_all_are_named_without_secrets() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.desired import Limits
 from reconciler.core.digest import Digest, digest_of
+from reconciler.ports import Concurrency
 from reconciler.transfer.permits import NO_HOST, Permits
 
 
@@ -101,3 +102,44 @@ def test_the_order_of_ten_thousand_jobs_is_kept() -> None:
         taken.append(digest)
         permits.release(digest)
     assert taken == digests
+
+
+def test_the_more_urgent_goes_first_and_equals_keep_their_order() -> None:
+    permits = Permits(Limits(max=4))
+    a, b, c, d = names(4)
+    for digest, priority in ((a, 0), (b, 5), (c, -1), (d, 5)):
+        permits.enqueue(digest, "h", priority=priority)
+    assert permits.queued() == (b, d, a, c)
+    assert [permits.take() for _ in range(4)] == [b, d, a, c]
+
+
+def test_urgency_holds_across_hosts_but_never_opens_a_full_one() -> None:
+    permits = Permits(Limits(max=4, per_host=1))
+    a, b, c = names(3)
+    permits.enqueue(a, "h", priority=1)
+    permits.enqueue(b, "h", priority=9)
+    permits.enqueue(c, "other", priority=5)
+    assert [permits.take(), permits.take(), permits.take()] == [b, c, None]
+
+
+def test_a_changed_priority_moves_a_job_that_waits_and_no_other() -> None:
+    permits, (a, b, c) = queued(Limits(max=1), "h", "h", "h")
+    assert permits.take() == a
+    permits.reprioritise(c, 3)
+    permits.reprioritise(a, 7)
+    assert permits.queued() == (c, b)
+    permits.reprioritise(c, 0)
+    assert permits.queued() == (b, c)
+
+
+def test_the_snapshot_counts_what_runs_above_a_smaller_limit_as_pending() -> None:
+    permits, (a, b, _c) = queued(Limits(max=2, hard_cap=8), "h", "h", "h")
+    permits.take()
+    assert permits.concurrency() == Concurrency(2, 1, 1, 8)
+    permits.take()
+    permits.set_limits(Limits(max=1, hard_cap=8))
+    assert permits.concurrency() == Concurrency(1, 0, 1, 8, pending_shrink=1)
+    permits.release(a)
+    assert permits.concurrency() == Concurrency(1, 0, 1, 8)
+    permits.release(b)
+    assert permits.concurrency() == Concurrency(1, 1, 0, 8)

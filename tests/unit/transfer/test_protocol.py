@@ -32,8 +32,10 @@ def test_only_a_right_digest_publishes() -> None:
 
 
 def test_every_failure_and_every_restart_has_a_code() -> None:
-    for signs in TABLE.values():
+    for phase, signs in TABLE.items():
         for row in signs.values():
+            if phase is Phase.READY and row.phase is not Phase.FAILED:
+                continue  # advice, and segments: neither ends a try
             assert (row.code is not None) == (row.phase in (Phase.FAILED, Phase.READY))
             assert row.once == (row.phase is Phase.READY and Step.TRUNCATE in row.steps)
 
