@@ -21,8 +21,11 @@ PLACEHOLDERS = {
 KINDS = {
     id(scalars.DIGEST): "SHA-256",
     id(scalars.DURATION): "duration",
+    id(scalars.POSITIVE_DURATION): "duration above 0",
     id(scalars.SIZE): "size",
+    id(scalars.POSITIVE_SIZE): "size above 0",
     id(scalars.SHARE): "percentage",
+    id(scalars.POSITIVE_SHARE): "percentage above 0%",
     id(scalars.HOST_RULE): "host",
     id(scalars.SOURCE_TEXT): "source",
     id(scalars.FINITE): "number",
@@ -30,6 +33,8 @@ KINDS = {
     id(occasions.CRON): "cron expression",
     id(occasions.TIMEZONE): "time zone",
     id(occasions.INTERVAL): "duration",
+    id(occasions.WINDOW): "`HH:MM-HH:MM`",
+    id(occasions.WEEKDAYS): "weekdays",
 }
 
 

@@ -11,19 +11,25 @@ from enum import StrEnum
 from reconciler.core.desired import Adopt, Driver, Load, Role
 from reconciler.core.names import MAX_NAME, name_problem, path_problem, slot_name_problem
 from reconciler.manifest.commands import ENV_NAME, ENV_VALUE, WORD, env_name_problem
-from reconciler.manifest.occasions import CRON, INTERVAL, TIMEZONE
+from reconciler.manifest.policy_fields import (
+    BUDGETS,
+    CONCURRENCY,
+    DEFAULTS,
+    EGRESS,
+    LABELS,
+    PROVIDER,
+    PRUNING,
+    SCHEDULE,
+)
 from reconciler.manifest.scalars import (
     BOOLEAN,
     DIGEST,
     DURATION,
     FINITE,
-    HOST_RULE,
     LOCATED_TEXT,
     LOCK_VERSION,
     OPTIONAL_COMMIT,
     POSITIVE,
-    SHARE,
-    SIZE,
     SOURCE_TEXT,
     TEXT,
     choice,
@@ -61,12 +67,6 @@ class ApiVersion(StrEnum):
     V1 = "reconciler/v1"
 
 
-class PruneMode(StrEnum):
-    """Which bytes are garbage."""
-
-    ORPHANS = "orphans"
-
-
 _NAME_INSIDE = r"/~\u0000-\u001f\u007f"
 _NAME = {
     "minLength": 1,
@@ -76,6 +76,9 @@ _NAME = {
 _SLOT_NAME = {"pattern": r"^[a-z0-9][a-z0-9_-]{0,31}$"}
 _PATH_PART = r"[A-Za-z0-9_-]([A-Za-z0-9_. -]*[A-Za-z0-9_-])?"
 _PATH = {"minLength": 1, "pattern": rf"^{_PATH_PART}(/{_PATH_PART})*$"}
+
+MOST_URGENT = 1_000_000
+# Room for every scheme of figures; a larger one is a typing error.
 
 _EXAMPLE_SOURCE = "https://example.com/models/house-style.gguf"
 _EXAMPLE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -123,8 +126,13 @@ NAME = scalar(
     "source.",
 )
 LICENSE = scalar("license", TEXT, "The licence, as an SPDX identifier where it has one.", examples=("apache-2.0",))
-PROVIDER = scalar("provider", TEXT, "Who it comes from; default: the scheme of the first source.")
-LABELS = several("labels", ListType(TEXT), "Words to find it by.", examples=(["chat", "code"],))
+PRIORITY = scalar(
+    "priority",
+    whole_number(-MOST_URGENT, MOST_URGENT),
+    "How urgent it is: of the downloads that wait, that with the highest figure starts first.",
+    default=0,
+    examples=(10,),
+)
 ADOPT = scalar(
     "adopt",
     choice(Adopt),
@@ -146,9 +154,10 @@ _MODEL_FIELDS = fields(
     LICENSE,
     PROVIDER,
     LABELS,
+    PRIORITY,
     ADOPT,
 )
-_MODEL_LATER = ("priority", "pin", "track")
+_MODEL_LATER = ("pin", "track")
 _ONE_KIND_OF_SOURCE = {"not": {"required": ["source", "sources"]}}
 _ONE_KIND_OF_FILES = {"not": {"required": ["files"], "anyOf": [{"required": ["sha256"]}, {"required": ["bytes"]}]}}
 _HAS_SOURCE = {"anyOf": [{"required": ["source"]}, {"required": ["sources"]}]}
@@ -265,83 +274,7 @@ SLOTS = named(
     "Stable names, and the model that each of them serves.",
 )
 
-# ---- settings --------------------------------------------------------------------------------
-
-MAX = scalar("max", integer(1), "Downloads that run at once.", default=2)
-HARD_CAP = scalar("hard_cap", integer(1), "What `max` can never exceed.", default=16)
-PER_HOST = scalar("per_host", integer(1), "Downloads from one host that run at once.", default=4)
-CONCURRENCY = group(
-    "concurrency",
-    Group("Download limits", fields(MAX, HARD_CAP, PER_HOST), later=("bandwidth",)),
-    "How much is downloaded at once.",
-)
-
-MODE = scalar(
-    "mode",
-    choice(PruneMode, later=("lru", "quota")),
-    "Which bytes are garbage: orphans, those that nothing names.",
-    default="orphans",
-)
-TTL = scalar("ttl", DURATION, "How long bytes stay after nothing names them any more.", default="24h")
-QUARANTINE = scalar("quarantine", DURATION, "How long they can then be undeleted.", default="7d")
-KEEP = scalar("keep", integer(0), "Previous versions kept of each model that is still declared.", default=0)
-DELETE_SHARE = scalar(
-    "share",
-    SHARE,
-    "The largest share of all blobs that one run deletes without confirmation, from 10 blobs up.",
-    default="30%",
-)
-DELETE_BYTES = scalar("bytes", SIZE, "The most bytes that one run deletes without confirmation.", examples=("200GiB",))
-MAX_DELETE = group(
-    "max_delete", Group("Deletion limits", fields(DELETE_SHARE, DELETE_BYTES)), "More than this needs a person."
-)
-PRUNING = group(
-    "pruning",
-    Group("Garbage collection", fields(MODE, TTL, QUARANTINE, KEEP, MAX_DELETE), later=("quota", "min_free")),
-    "When bytes that nothing names are removed.",
-)
-
-RETRIES = scalar("retries", integer(0), "Further tries at a source before the next source.", default=2)
-IDLE_TIMEOUT = scalar("idle_timeout", DURATION, "The longest silence of a server; 0 means no limit.", default="300s")
-DEFAULTS = group(
-    "defaults",
-    Group("What models inherit", fields(PROVIDER, LABELS, RETRIES, IDLE_TIMEOUT), later=("segments",)),
-    "What holds for every model that does not say otherwise.",
-)
-
-ALLOW = several(
-    "allow",
-    ListType(HOST_RULE),
-    "The only hosts that may be talked to: HOST, HOST:PORT or *.HOST. Absent: any.",
-    examples=(["huggingface.co", "*.hf.co"],),
-)
-ALLOW_HTTP = scalar("allow_http", BOOLEAN, "Whether plain http is allowed.", default=False)
-ALLOW_PRIVATE = scalar(
-    "allow_private", BOOLEAN, "Whether private, loopback and link-local addresses are allowed.", default=False
-)
-EGRESS = group(
-    "egress", Group("Network rules", fields(ALLOW, ALLOW_HTTP, ALLOW_PRIVATE)), "Which hosts may be talked to, and how."
-)
-
-RECONCILE = scalar("reconcile", INTERVAL, "How often `serve` looks whether something changed.", default="5m")
-PRUNE = scalar(
-    "prune",
-    CRON,
-    "When `serve` deletes what its time has come for, as a cron expression with weekday names; default: at once.",
-    examples=("30 3 * * sun",),
-)
-VERIFY = scalar(
-    "verify",
-    CRON,
-    "When `serve` hashes every blob again, as a cron expression with weekday names; default: never.",
-    examples=("0 4 1 * *",),
-)
-ZONE = scalar("timezone", TIMEZONE, "The time zone of both, by its IANA name.", default="UTC")
-SCHEDULE = group(
-    "schedule",
-    Group("When `serve` acts by itself", fields(RECONCILE, PRUNE, VERIFY, ZONE), later=("downloads",)),
-    "When `serve` looks, prunes and verifies.",
-)
+# ---- renames ----------------------------------------------------------------------------------
 
 MOVE_FROM = scalar(
     "from", LOCATED_TEXT, "The reference it had, such as models/old.", required=True, examples=("models/old",)
@@ -364,8 +297,21 @@ API_VERSION = scalar(
 )
 MANIFEST = Group(
     "Manifest of the model reconciler",
-    fields(API_VERSION, MODELS, ADAPTERS, SLOTS, CONCURRENCY, PRUNING, CATALOG, DEFAULTS, EGRESS, SCHEDULE, MOVED),
-    later=("budgets", "upstreams", "peers"),
+    fields(
+        API_VERSION,
+        MODELS,
+        ADAPTERS,
+        SLOTS,
+        CONCURRENCY,
+        BUDGETS,
+        PRUNING,
+        CATALOG,
+        DEFAULTS,
+        EGRESS,
+        SCHEDULE,
+        MOVED,
+    ),
+    later=("upstreams", "peers"),
 )
 
 # ---- reconcile.lock --------------------------------------------------------------------------

@@ -13,23 +13,13 @@ from reconciler.core.report import Diagnostic
 from reconciler.manifest.catalog import Catalog
 from reconciler.manifest.claims import Claims
 from reconciler.manifest.context import Context
-from reconciler.manifest.fields import (
-    ADAPTERS,
-    CATALOG,
-    CONCURRENCY,
-    DEFAULTS,
-    EGRESS,
-    MODELS,
-    MOVED,
-    PRUNING,
-    SCHEDULE,
-    SLOTS,
-)
+from reconciler.manifest.fields import ADAPTERS, CATALOG, MODELS, MOVED, SLOTS
 from reconciler.manifest.files import check_exclusive
 from reconciler.manifest.layers import NOTHING, Merged, read_layer
 from reconciler.manifest.locks import Locks
 from reconciler.manifest.moves import check_not_moved, read_moves
-from reconciler.manifest.policy import egress_policy, limits, prune_policy, schedule
+from reconciler.manifest.policy import budgets, egress_policy, limits, prune_policy, schedule
+from reconciler.manifest.policy_fields import BUDGETS, CONCURRENCY, DEFAULTS, EGRESS, PRUNING, SCHEDULE
 from reconciler.manifest.problems import Problems, in_order
 from reconciler.manifest.references import check_bases
 from reconciler.manifest.shapes import Found
@@ -125,6 +115,7 @@ def _read_first(layer: Layer) -> _Read:
         adapters=_adapters(adapters, context),
         slots=slot_specs(slots, Declared(models, adapters, specs, hidden, problems)),
         limits=limits(manifest.value(CONCURRENCY, NOTHING)),
+        budgets=budgets(manifest.value(BUDGETS, NOTHING), problems),
         pruning=prune_policy(manifest.value(PRUNING, NOTHING)),
         egress=egress_policy(manifest.value(EGRESS, NOTHING)),
         schedule=schedule(manifest.value(SCHEDULE, NOTHING)),

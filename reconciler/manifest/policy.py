@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from reconciler.core.desired import Limits, PrunePolicy, Schedule
+from reconciler.core.desired import Budgets, Limits, PrunePolicy, Schedule, Window
 from reconciler.core.egress import EgressPolicy
-from reconciler.manifest.fields import (
+from reconciler.core.quantity import format_duration
+from reconciler.manifest.layers import NOTHING
+from reconciler.manifest.policy_fields import (
     ALLOW,
     ALLOW_HTTP,
     ALLOW_PRIVATE,
+    BANDWIDTH,
+    DEGRADE_AT,
     DELETE_BYTES,
     DELETE_SHARE,
+    DOWNLOADS,
+    HARD,
     HARD_CAP,
     KEEP,
     MAX,
     MAX_DELETE,
+    MAX_SIZE,
     PER_HOST,
     PRUNE,
     QUARANTINE,
+    QUOTA,
     RECONCILE,
+    RESERVE,
+    SOFT,
     TTL,
     VERIFY,
+    WINDOW_DAYS,
+    WINDOW_TIMES,
     ZONE,
 )
-from reconciler.manifest.layers import NOTHING
+from reconciler.manifest.problems import Problems, Reason
 from reconciler.manifest.shapes import Found
 
 _LIMITS = Limits()
+_BUDGETS = Budgets()
 _PRUNING = PrunePolicy()
 _SCHEDULE = Schedule()
+_EVERY_DAY = frozenset(range(7))
 
 
 def limits(concurrency: Found) -> Limits:
@@ -36,6 +50,24 @@ def limits(concurrency: Found) -> Limits:
         concurrency.value(MAX, _LIMITS.max),
         concurrency.value(HARD_CAP, _LIMITS.hard_cap),
         concurrency.value(PER_HOST, _LIMITS.per_host),
+        concurrency.get(BANDWIDTH),
+    )
+
+
+def budgets(found: Found, problems: Problems) -> Budgets:
+    """What the section `budgets` says; a soft one above the hard one is reported."""
+    soft_s, hard_s = found.get(SOFT), found.get(HARD)
+    if soft_s is not None and hard_s is not None and soft_s > hard_s:
+        soft = found.held[SOFT.name]
+        message = f"wanted at most the hard budget of {format_duration(hard_s)}, got {format_duration(soft_s)}"
+        problems.add(soft.origin.below(SOFT.name), soft.node, Reason.CONFLICT, message, "raise hard, or lower soft")
+    return Budgets(
+        soft_s,
+        hard_s,
+        found.value(DEGRADE_AT, _BUDGETS.degrade_share),
+        found.get(MAX_SIZE),
+        found.get(QUOTA),
+        found.value(RESERVE, _BUDGETS.reserve_bytes),
     )
 
 
@@ -65,4 +97,11 @@ def schedule(found: Found) -> Schedule:
         found.get(PRUNE),
         found.get(VERIFY),
         found.value(ZONE, _SCHEDULE.timezone),
+        tuple(window for each in found.value(DOWNLOADS, ()) for window in _windows(each)),
     )
+
+
+def _windows(found: Found) -> tuple[Window, ...]:
+    """The window of an entry; none if something is wrong with it, which is reported already."""
+    times = found.get(WINDOW_TIMES)
+    return () if times is None else (Window(*times, found.value(WINDOW_DAYS, _EVERY_DAY)),)

@@ -165,7 +165,7 @@ BOOLEAN = ScalarType(_boolean, {"type": "boolean"})
 
 # ---- figures ---------------------------------------------------------------------------------
 
-_INTEGER = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,15}").fullmatch
 _LOOKS_LIKE_INTEGER = re.compile(r"[+]?0*([0-9_]+)").fullmatch
 
 
@@ -228,50 +228,60 @@ def _positive(node: ScalarNode) -> float:
 
 POSITIVE = ScalarType(_positive, {"type": "number", "exclusiveMinimum": 0})
 
-_DURATION = rf"^{_NUMBER}[smhd]?$"
-_duration_text = _matching(_DURATION, "a duration such as 30s, 5m, 24h or 7d")
+_ABOVE_ZERO = r"(?=[0-9.]*[1-9])"
+"""At the start of a figure: one of its digits is not 0."""
 
 
-def _duration(node: ScalarNode) -> float:
-    seconds = parse_duration(_duration_text(node))
-    if seconds > MAX_DURATION_S:
-        raise BadValueError(f"wanted a duration of at most a century, got {described(node)}")
-    return seconds
+def _duration(least: str, wanted: str, smallest: Mapping[str, object]) -> ScalarType[float]:
+    pattern = rf"^{least}{_NUMBER}[smhd]?$"
+    text_of = _matching(pattern, wanted)
+
+    def parse(node: ScalarNode) -> float:
+        seconds = parse_duration(text_of(node))
+        if seconds > MAX_DURATION_S:
+            raise BadValueError(f"wanted a duration of at most a century, got {described(node)}")
+        return seconds
+
+    number = {"type": "number", **smallest, "maximum": MAX_DURATION_S}
+    return ScalarType(parse, {"anyOf": [number, {"type": "string", "pattern": pattern}]})
 
 
-DURATION = ScalarType(
-    _duration,
-    {"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_DURATION_S}, {"type": "string", "pattern": _DURATION}]},
-)
+DURATION = _duration("", "a duration such as 30s, 5m, 24h or 7d", {"minimum": 0})
+"""Seconds."""
+POSITIVE_DURATION = _duration(_ABOVE_ZERO, "a duration above 0, such as 30s, 5m, 24h or 7d", {"exclusiveMinimum": 0})
 """Seconds."""
 
-_SIZE = rf"^{_NUMBER}\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?$"
-_size_text = _matching(_SIZE, "a size such as 10GiB, 500MB or 1024")
+
+def _size(least: str, wanted: str, smallest: Mapping[str, object]) -> ScalarType[int]:
+    pattern = rf"^{least}{_NUMBER}\s*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?$"
+    text_of = _matching(pattern, wanted)
+
+    def parse(node: ScalarNode) -> int:
+        size_bytes = parse_size(text_of(node))
+        if size_bytes > MAX_INTEGER:
+            raise BadValueError(f"wanted a size of at most a petabyte, got {described(node)}")
+        return size_bytes
+
+    number = {"type": "number", **smallest, "maximum": MAX_INTEGER}
+    return ScalarType(parse, {"anyOf": [number, {"type": "string", "pattern": pattern}]})
 
 
-def _size(node: ScalarNode) -> int:
-    size_bytes = parse_size(_size_text(node))
-    if size_bytes > MAX_INTEGER:
-        raise BadValueError(f"wanted a size of at most a petabyte, got {described(node)}")
-    return size_bytes
-
-
-SIZE = ScalarType(
-    _size,
-    {"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_INTEGER}, {"type": "string", "pattern": _SIZE}]},
-)
+SIZE = _size("", "a size such as 10GiB, 500MB or 1024", {"minimum": 0})
+"""Bytes."""
+POSITIVE_SIZE = _size(_ABOVE_ZERO, "a size above 0, such as 10GiB, 500MB or 1024", {"exclusiveMinimum": 0})
 """Bytes."""
 
-_SHARE = r"^(100(\.0{1,9})?|[0-9]{1,2}(\.[0-9]{1,9})?)%$"
-_share_text = _matching(_SHARE, "a percentage from 0% to 100%")
+
+def _share(least: str, wanted: str) -> ScalarType[float]:
+    pattern = rf"^{least}(100(\.0{{1,9}})?|[0-9]{{1,2}}(\.[0-9]{{1,9}})?)%$"
+    text_of = _matching(pattern, wanted)
+    return ScalarType(lambda node: parse_share(text_of(node)), {"type": "string", "pattern": pattern})
 
 
-def _share(node: ScalarNode) -> float:
-    return parse_share(_share_text(node))
-
-
-SHARE = ScalarType(_share, {"type": "string", "pattern": _SHARE})
+SHARE = _share("", "a percentage from 0% to 100%")
 """A fraction from 0 to 1."""
+POSITIVE_SHARE = _share(_ABOVE_ZERO, "a percentage above 0% and up to 100%")
+"""A fraction above 0 and up to 1."""
 
 
 # ---- reconcile.lock --------------------------------------------------------------------------

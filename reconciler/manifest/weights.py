@@ -11,15 +11,13 @@ from reconciler.manifest.fields import (
     ALPHA,
     BASE,
     FILES,
-    IDLE_TIMEOUT,
-    LABELS,
     LICENSE,
     NAME,
-    PROVIDER,
+    PRIORITY,
     RANK,
-    RETRIES,
 )
 from reconciler.manifest.files import read_files
+from reconciler.manifest.policy_fields import IDLE_TIMEOUT, LABELS, PROVIDER, RETRIES, SEGMENTS
 from reconciler.manifest.problems import Problems, Reason
 from reconciler.manifest.shapes import Found
 
@@ -42,6 +40,7 @@ def model_spec(name: str, own: Found, context: Context) -> ModelSpec | None:
         display_name=found.get(NAME),
         labels=found.value(LABELS, defaults.value(LABELS, ())),
         transfer=_transfer(found, context),
+        priority=found.value(PRIORITY, 0),
     )
 
 
@@ -71,7 +70,11 @@ def _check_adapter_files(found: Found, files: tuple[FileSpec, ...], problems: Pr
 
 def transfer_defaults(defaults: Found) -> Transfer:
     """How the bytes of everything that does not say otherwise are fetched."""
-    return Transfer(defaults.value(RETRIES, _TRANSFER.retries), defaults.value(IDLE_TIMEOUT, _TRANSFER.idle_timeout_s))
+    return Transfer(
+        defaults.value(RETRIES, _TRANSFER.retries),
+        defaults.value(IDLE_TIMEOUT, _TRANSFER.idle_timeout_s),
+        segments=defaults.get(SEGMENTS),
+    )
 
 
 def _transfer(found: Found, context: Context) -> Transfer:

@@ -48,10 +48,11 @@ def check_report(result: Loaded) -> None:
 
 KEYS = ["apiVersion", "models", "slots", "moved", "catalog", "adapters", "source", "sources", "files", "sha256"]
 MORE_KEYS = ["model", "from", "to", "labels", "base", "concurrency", "max", "pruning", "max_delete", "share"]
-VALUES = ["true", "~", "0", "1", "24h", "30%", "reconciler/v1", "models/a", "m", "a" * 64]
+DOWNLOAD_KEYS = ["schedule", "downloads", "window", "days", "budgets", "soft", "hard", "priority"]
+VALUES = ["true", "~", "0", "1", "24h", "30%", "22:00-06:00", "mon-fri", "reconciler/v1", "models/a", "m", "a" * 64]
 SOURCE_TEXTS = ["https://x.io/a", "file:a", "hf://o/r@" + "1" * 40]
 MARKS = [": ", ":\n", "- ", "\n", "\n  ", "\n    ", *"{}[]'\"#|\t", ", ", "&a ", "*a", "!t ", "---\n"]
-WORDS = st.sampled_from([*KEYS, *MORE_KEYS, *VALUES, *SOURCE_TEXTS, *MARKS])
+WORDS = st.sampled_from([*KEYS, *MORE_KEYS, *DOWNLOAD_KEYS, *VALUES, *SOURCE_TEXTS, *MARKS])
 
 
 @given(st.binary(max_size=200), st.binary(max_size=60))
@@ -129,7 +130,8 @@ def test_unquoted_urls_in_flow_style_are_read_like_another_parser_of_yaml_1_2_do
 
 HEX = st.text("0123456789abcdefABCDEF", min_size=63, max_size=65)
 DIGESTS = st.sampled_from(["a" * 64, "sha256:" + "B" * 64]) | HEX
-FIGURES = st.integers(-2, 10**16) | st.sampled_from([0, 1, 1.5, "1", "1.5", "24h", "10GiB", "30%", "100%", "1e3"])
+ZEROS = [0, "0", "0s", "0.0GiB", "0%"]
+FIGURES = st.integers(-2, 10**16) | st.sampled_from([*ZEROS, 1, 1.5, "1", "1.5", "24h", "10GiB", "30%", "100%", "1e3"])
 SOURCES = (
     st.sampled_from(["https://x.io/a.gguf", "http://x/a", "file:a.gguf", f"hf://o/r@{'1' * 40}/a.gguf", "oci://x"])
     | st.builds("https://x.io/{}".format, TEXTS)
@@ -150,9 +152,17 @@ MODEL = st.fixed_dictionaries(
         "files": st.dictionaries(st.sampled_from(["a", "q/b.gguf"]) | TEXTS, FILE, max_size=2),
         "sources": st.lists(SOURCES, max_size=2),
         "catalog": NAMES,
+        "priority": FIGURES,
     },
 )
 SIMPLE_MODEL = st.fixed_dictionaries({"source": SOURCES, "sha256": DIGESTS}, optional={"name": st.just("a.gguf")})
+CONCURRENCY = ["max", "hard_cap", "per_host", "bandwidth"]
+BUDGETS = ["soft", "hard", "degrade_at", "max_size", "quota", "reserve"]
+TIMES = st.from_regex(r"\A[012][0-9]:[0-6][0-9]\Z", fullmatch=False) | st.sampled_from(["24:00", "00:00", "noon"])
+WINDOW = st.fixed_dictionaries(
+    {"window": st.builds("{}-{}".format, TIMES, TIMES) | TEXTS},
+    optional={"days": st.sampled_from(["mon-fri", "sat,sun", "fri-mon", "mon, tue", "Mon", "mon,"]) | TEXTS},
+)
 DOCUMENT = st.fixed_dictionaries(
     {"apiVersion": st.just("reconciler/v1")},
     optional={
@@ -160,10 +170,14 @@ DOCUMENT = st.fixed_dictionaries(
         "slots": st.dictionaries(
             NAMES, st.fixed_dictionaries({"model": NAMES}, optional={"default": st.booleans()}), max_size=1
         ),
-        "concurrency": st.dictionaries(st.sampled_from(["max", "hard_cap", "per_host"]), FIGURES, max_size=2),
+        "concurrency": st.dictionaries(
+            st.sampled_from(["max", "hard_cap", "per_host", "bandwidth"]), FIGURES, max_size=2
+        ),
+        "budgets": st.dictionaries(st.sampled_from(BUDGETS), FIGURES, max_size=3),
+        "schedule": st.fixed_dictionaries({}, optional={"downloads": st.lists(WINDOW, max_size=2)}),
         "pruning": st.dictionaries(st.sampled_from(["ttl", "quarantine", "keep"]), FIGURES, max_size=2),
         "defaults": st.fixed_dictionaries(
-            {}, optional={"retries": FIGURES, "idle_timeout": FIGURES, "provider": TEXTS}
+            {}, optional={"retries": FIGURES, "segments": FIGURES, "idle_timeout": FIGURES, "provider": TEXTS}
         ),
         "egress": st.fixed_dictionaries(
             {}, optional={"allow": st.lists(TEXTS, max_size=2), "allow_http": st.booleans()}
@@ -181,9 +195,18 @@ def test_what_the_loader_accepts_fits_the_schema(document: dict[str, object]) ->
         VALIDATOR.validate(document)
 
 
-@given(
-    FIGURES, st.sampled_from([("concurrency", "max"), ("pruning", "ttl"), ("pruning", "keep"), ("defaults", "retries")])
-)
+PLACES = [
+    ("concurrency", "max"),
+    ("concurrency", "bandwidth"),
+    ("pruning", "ttl"),
+    ("pruning", "keep"),
+    ("defaults", "retries"),
+    ("defaults", "segments"),
+    *(("budgets", key) for key in BUDGETS),
+]
+
+
+@given(FIGURES, st.sampled_from(PLACES))
 @settings(max_examples=300)
 def test_loader_and_schema_agree_about_every_figure(figure: object, where: tuple[str, str]) -> None:
     section, key = where

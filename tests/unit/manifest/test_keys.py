@@ -9,14 +9,11 @@ from tests.unit.manifest.trees import HEADER, A, B, body, error, errors, file, h
 MODEL = f"source: https://x.io/m.gguf, sha256: {A}"
 
 UNSUPPORTED = [
-    *(("models", f"models: {{m: {{{MODEL}, {key}: 1}}}}\n", f"models.m.{key}") for key in ("priority", "pin", "track")),
+    *(("models", f"models: {{m: {{{MODEL}, {key}: 1}}}}\n", f"models.m.{key}") for key in ("pin", "track")),
     ("slots", f"models: {{m: {{{MODEL}}}}}\nslots: {{s: {{model: m, anchor: true}}}}\n", "slots.s.anchor"),
-    ("schedule", "schedule: {downloads: []}\n", "schedule.downloads"),
-    ("concurrency", "concurrency: {bandwidth: 200MiB}\n", "concurrency.bandwidth"),
     *(("pruning", f"pruning: {{{key}: 1}}\n", f"pruning.{key}") for key in ("quota", "min_free")),
-    ("defaults", "defaults: {segments: 4}\n", "defaults.segments"),
-    *(("section", f"{key}: {{}}\n", key) for key in ("budgets", "upstreams", "peers")),
-    ("catalog", "catalog: {c: {priority: 1}}\n", "catalog.c.priority"),
+    *(("section", f"{key}: {{}}\n", key) for key in ("upstreams", "peers")),
+    ("catalog", "catalog: {c: {pin: true}}\n", "catalog.c.pin"),
 ]
 
 

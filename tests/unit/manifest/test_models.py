@@ -34,7 +34,7 @@ slots:
     model: qwen2.5-coder-7b
     runtime:
       driver: link
-concurrency: {{max: 2, hard_cap: 4, per_host: 2}}
+concurrency: {{max: 2, hard_cap: 4, per_host: 2, bandwidth: 200MiB}}
 pruning: {{mode: orphans, ttl: 24h, quarantine: 7d, max_delete: {{share: 30%, bytes: 200GiB}}}}
 """
 

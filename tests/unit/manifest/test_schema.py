@@ -116,13 +116,14 @@ def with_defaults(group: Group) -> dict[str, object]:
 def test_the_defaults_that_editors_show_are_the_ones_that_hold() -> None:
     document = {"apiVersion": "reconciler/v1", **with_defaults(MANIFEST)}
     written = desired(file(json.dumps(document)))
-    assert (written.limits, written.pruning, written.egress, written.schedule) == (
+    assert (written.limits, written.budgets, written.pruning, written.egress, written.schedule) == (
         DesiredState().limits,
+        DesiredState().budgets,
         DesiredState().pruning,
         DesiredState().egress,
         DesiredState().schedule,
     )
-    assert set(document) == {"apiVersion", "concurrency", "pruning", "defaults", "egress", "schedule"}
+    assert set(document) == {"apiVersion", "concurrency", "budgets", "pruning", "defaults", "egress", "schedule"}
 
 
 def test_the_default_of_adopt_and_of_a_slot_are_the_ones_that_hold() -> None:
@@ -130,7 +131,7 @@ def test_the_default_of_adopt_and_of_a_slot_are_the_ones_that_hold() -> None:
     short = desired(file(f'{HEADER}models: {{"m": {{{model}}}}}\nslots: {{"s": {{"model": "m"}}}}\n'))
     written = desired(
         file(
-            f'{HEADER}models: {{"m": {{{model}, "adopt": "clone"}}}}\n'
+            f'{HEADER}models: {{"m": {{{model}, "adopt": "clone", "priority": 0}}}}\n'
             'slots: {"s": {"model": "m", "default": false, "runtime": {"driver": "link"}}}\n'
             'defaults: {"retries": 2, "idle_timeout": "300s"}\n'
         )
