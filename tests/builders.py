@@ -12,6 +12,7 @@ from reconciler.core.action import Action
 from reconciler.core.desired import (
     AdapterSpec,
     AdapterUse,
+    Budgets,
     DesiredState,
     Driver,
     FileSpec,
@@ -22,6 +23,7 @@ from reconciler.core.desired import (
     PrunePolicy,
     Role,
     Runtime,
+    Schedule,
     SlotSpec,
     Transfer,
     WeightsSpec,
@@ -91,9 +93,10 @@ def model(
     *files: str | FileSpec,
     labels: tuple[str, ...] = (),
     transfer: Transfer = Transfer(),
+    priority: int = 0,
 ) -> ModelSpec:
     """A declared model; without `files` its only content is called as it is."""
-    return ModelSpec(name, _files(name, files), "https", labels=labels, transfer=transfer)
+    return ModelSpec(name, _files(name, files), "https", labels=labels, transfer=transfer, priority=priority)
 
 
 def adapter(name: str, base: str, *files: str | FileSpec) -> AdapterSpec:
@@ -132,6 +135,8 @@ def process_slot(
 def desired(
     *declared: Declared,
     pruning: PrunePolicy = PrunePolicy(),
+    budgets: Budgets = Budgets(),  # noqa: B008 — frozen
+    schedule: Schedule = Schedule(),  # noqa: B008 — frozen
     egress: EgressPolicy = EgressPolicy(),
     moves: tuple[tuple[str, str], ...] = (),
     documents: int = 1,
@@ -144,6 +149,8 @@ def desired(
         adapters={each.name: each for each in declared if isinstance(each, AdapterSpec)},
         slots={each.name: each for each in declared if isinstance(each, SlotSpec)},
         pruning=pruning,
+        budgets=budgets,
+        schedule=schedule,
         egress=egress,
         moves=tuple(Move(*move) for move in moves),
         provenance=Provenance(documents, paths, unready),

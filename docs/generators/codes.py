@@ -16,8 +16,10 @@ EXIT_MEANING = {
     Exit.FAILED: "a failure while carrying out: a download, a digest that does not match, a missing store",
     Exit.CHANGES: "`--dry-run --detailed-exitcode`, and something would change",
     Exit.INVALID: "a manifest is invalid",
-    Exit.BLOCKED: "blocked, and known in the plan: prune fuse, disk, egress, `--offline`; a person must decide",
-    Exit.NOT_CONVERGED: "a download waits because its origin asked for it (`Retry-After`), or `--timeout` was reached",
+    Exit.BLOCKED: "blocked, and known in the plan: prune fuse, disk, quota, size limit, egress, `--offline`; "
+    "a person must decide",
+    Exit.NOT_CONVERGED: "a download waits because its origin asked for it (`Retry-After`) or for a window to open, "
+    "or `--timeout` was reached",
     Exit.REFUSED: "the saved plan is stale, or another process holds the writer lock",
     Exit.USAGE: "wrong usage, or a path that is missing",
     Exit.BUG: "a bug in this program",
@@ -34,8 +36,9 @@ def page() -> str:
         "## Exit codes",
         table(("exit", "name", "meaning"), ((str(e.value), code(e.name), EXIT_MEANING[e]) for e in Exit)),
         "When several apply, the first of these is the exit code: " + ", ".join(str(e.value) for e in PRECEDENCE) + ".",
-        "A source that does not answer gives 1: the job is kept `waiting` by our own back-off, and a later run tries"
-        " again at once. It is 5 only when the origin asked for the wait, or when `--timeout` ended the run.",
+        "A source that does not answer gives 1: the job is kept `waiting` by our own back-off, and a later run tries "
+        "again at once. It is 5 only when the origin or a window asks for the wait, or when `--timeout` ended the "
+        "run.",
         "## Results",
         "Every action of a run ends as one of " + _list(ResultStatus) + ".",
         "## Kinds of job",

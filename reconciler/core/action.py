@@ -18,9 +18,20 @@ class Block:
     """Why an action of the plan is withheld; a person must decide."""
 
     reason: str
-    """CamelCase: PruneBlocked, DiskInsufficient, EgressDenied, Offline, PathNotAllowed."""
+    """CamelCase: PruneBlocked, DiskInsufficient, QuotaExceeded, SizeLimit, EgressDenied, Offline, PathNotAllowed."""
     code: Code | None
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why an action of the plan does not begin yet although nobody withholds it."""
+
+    reason: str
+    """CamelCase: OutsideWindow."""
+    message: str
+    until: datetime
+    """When it may begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +284,8 @@ class Action:
     """Bytes it adds (job) or removes (deletion) on disk; None: unknown."""
     depends_on: tuple[str, ...] = ()
     blocked: Block | None = None
+    waits: Wait | None = None
+    """Never set where `blocked` is."""
 
     @property
     def op(self) -> str:

@@ -215,17 +215,18 @@ class Converger:
         `news`: the last pass, which carried out the plan of `look`, did something, so there may be more to do.
         Whether the lane is active is asked before the trigger is used up: a job wakes the loop
         before it counts as ended. A process that starts or ends counts as long as the plan waits for it.
+        What the plan is to be woken for, such as the end of a download window, has come at its time whatever runs.
         """
         lane, wake_at = self._node.backends.lane, look.plan.wake_at
         not_before = self._now() + pass_s * PASS_SHARE
         moving = self._whole and _is_moving(look)
         while True:
-            if moving and wake_at is not None and self._node.backends.clock.now() >= wake_at:
+            if wake_at is not None and self._node.backends.clock.now() >= wake_at:
                 return True
             active = bool(lane.active()) or moving
             if news and not active:
                 return True
-            if not active and not (self._orders.wait and lane.next_attempt_at() is not None):
+            if not active and not (self._orders.wait and (lane.next_attempt_at() is not None or _awaits(look.plan))):
                 return self._trigger.wait(0)
             if self._deadline is not None and self._now() >= self._deadline:
                 self._timed_out = True
@@ -241,6 +242,11 @@ class Converger:
 
     def _now(self) -> float:
         return self._node.backends.clock.monotonic()
+
+
+def _awaits(plan: Plan) -> bool:
+    """Whether a part of the plan begins by itself when its time comes."""
+    return any(action.waits is not None for action in plan.actions)
 
 
 def _is_moving(look: Look) -> bool:

@@ -25,6 +25,7 @@ from reconciler.loop.passes import Passed, Passes
 from reconciler.loop.scrubber import Scrubs
 from reconciler.loop.source import Source, SourceRead
 from reconciler.loop.transition import Transition
+from reconciler.plan.opening import OUTSIDE_WINDOW
 from reconciler.publish.status import Status
 
 POLL_S = 0.5
@@ -306,6 +307,10 @@ _PASSING = frozenset({"Progressing", "SourceNotRead", "Starting"})
 """Reasons that are over by themselves within moments."""
 
 
+_EXPECTED = frozenset({OUTSIDE_WINDOW})
+"""Reasons that somebody asked for."""
+
+
 def _is_ready(transition: Transition) -> bool:
     return transition.condition.type is ConditionType.READY
 
@@ -320,7 +325,8 @@ def _log_transition(transition: Transition, *, is_said: bool) -> None:
     if is_said or transition.after is None or condition.type not in _TOLD or condition.reason in _PASSING:
         level = logging.DEBUG
     else:
-        level = logging.INFO if condition.type is ConditionType.READY and condition.status else logging.WARNING
+        is_well = condition.type is ConditionType.READY and condition.status
+        level = logging.INFO if is_well or condition.reason in _EXPECTED else logging.WARNING
     verdict = (
         f"{condition.type}={condition.status}" if transition.after is not None else f"{condition.type} is over, was"
     )

@@ -44,7 +44,7 @@ def failures(results: Iterable[Result]) -> Mapping[str, Result]:
 def run_report(ended: Ended, conditions: tuple[Condition, ...]) -> RunReport:
     """The report of a run: one result per action of the first plan, then those that later passes added."""
     first, look = ended.first, ended.look
-    left = {action.id for action in look.plan.actions}
+    left = {action.id: action for action in look.plan.actions}
     known = {action.id for action in first.actions}
     added = [action for action in look.plan.actions if action.id not in known]
     finished = [r for i, r in ended.results.items() if i not in known and i not in left and _is_final(r)]
@@ -109,14 +109,17 @@ def job_ended(action: Action, observed: ObservedState, left: Iterable[str]) -> R
     return Result(action.id, ResultStatus.FAILED, Code.SHA256_MISMATCH, message)
 
 
-def _result(action: Action, left: set[str], ended: Ended) -> Result:
-    """No later plan holds it: done, or as its job ended. Else its job, or the last try, says."""
+def _result(action: Action, left: Mapping[str, Action], ended: Ended) -> Result:
+    """No later plan holds it: done, or as its job ended. Else its window, its job, or the last try, says."""
     last = ended.results.get(action.id)
     if action.id not in left:
         given_up = _given_up(action, ended.look.plan)
         if given_up is not None:
             return given_up
         return last if last is not None and _is_final(last) else Result(action.id, ResultStatus.DONE)
+    waits = left[action.id].waits
+    if waits is not None:
+        return Result(action.id, ResultStatus.WAITING, None, waits.message)
     result = last or Result(action.id, ResultStatus.WAITING)
     job = ended.look.observed.jobs.get(Digest(action.name)) if action.is_job else None
     if job is None or result.status is ResultStatus.BLOCKED:

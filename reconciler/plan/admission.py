@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from reconciler.core.action import Action, Block, Fetch
-from reconciler.core.desired import Adopt
+from reconciler.core.desired import Adopt, Budgets
 from reconciler.core.egress import EgressPolicy, host_port, refusal
 from reconciler.core.job import Code
+from reconciler.core.observed import NodeFacts, ObservedState
 from reconciler.core.plan import PlanPolicy
 from reconciler.core.quantity import format_size
 from reconciler.core.source import HuggingFaceFile, LocalFile, Source
@@ -35,24 +36,66 @@ def admit_sources(action: Action, egress: EgressPolicy, policy: PlanPolicy) -> A
     return replace(action, blocked=replace(refused[0], message=message))
 
 
-def admit_disk(actions: tuple[Action, ...], free_bytes: int, reserve_bytes: int) -> tuple[Action, ...]:
-    """Fetches that fit, summed in order and whole objects at a time; the others are blocked with figures.
+def admit_size(action: Action, budgets: Budgets) -> Action:
+    """The fetch; blocked if its file is declared larger than one may be."""
+    operation, most = action.operation, budgets.max_size_bytes
+    if not isinstance(operation, Fetch) or action.blocked or most is None or (operation.size_bytes or 0) <= most:
+        return action
+    message = f"has {format_size(operation.size_bytes or 0)}, and budgets.max_size is {format_size(most)}"
+    return replace(action, blocked=Block("SizeLimit", Code.SIZE_LIMIT, message))
 
-    An object that does not fit does not hold back a smaller one behind it.
+
+def admit_space(actions: tuple[Action, ...], budgets: Budgets, observed: ObservedState) -> tuple[Action, ...]:
+    """Fetches that fit on the disk and into the quota; the others are blocked with figures.
+
+    They are summed in order and whole objects at a time. An object that does not fit does not hold back a
+    smaller one behind it.
     """
-    need: dict[str, int] = {}
-    for action in actions:
-        if isinstance(action.operation, Fetch) and not action.blocked:
-            key = _group(action)
-            need[key] = need.get(key, 0) + disk_bytes(action)
-    left = free_bytes - reserve_bytes
+    spaces = [_quota(budgets.quota_bytes, observed)] if budgets.quota_bytes is not None else []
+    spaces.append(_disk(observed.node, budgets.reserve_bytes))
+    left = [space.left for space in spaces]
     refused: dict[str, Block] = {}
-    for key, size in need.items():
-        if size <= max(0, left) or size == 0:
-            left -= size
+    for members in _objects(actions):
+        sizes = [sum(map(space.takes, members)) for space in spaces]
+        full = next((i for i, size in enumerate(sizes) if size > max(0, left[i])), None)
+        if full is None:
+            left = [before - size for before, size in zip(left, sizes, strict=True)]
         else:
-            refused[key] = _no_room(size, left, free_bytes, reserve_bytes)
-    return tuple(_with_room(action, refused) for action in actions)
+            block = spaces[full].refuse(sizes[full], max(0, left[full]))
+            refused |= {member.id: block for member in members}
+    return tuple(replace(a, blocked=refused[a.id]) if a.id in refused else a for a in actions)
+
+
+@dataclass(frozen=True, slots=True)
+class _Space:
+    """Something that fetches use up."""
+
+    left: int
+    """Bytes, before the first of them; below 0 where too much is used already."""
+    takes: Callable[[Action], int]
+    """The bytes of it that a fetch uses up, as far as known."""
+    refuse: Callable[[int, int], Block]
+    """Why an object is not fetched, from what it needs and what is left."""
+
+
+def _disk(node: NodeFacts, reserve_bytes: int) -> _Space:
+    free = f"{format_size(node.free_bytes)} free, {format_size(reserve_bytes)} reserved"
+
+    def refuse(size: int, left: int) -> Block:
+        return Block("DiskInsufficient", Code.DISK_INSUFFICIENT, _no_room(size, left, free))
+
+    return _Space(node.free_bytes - reserve_bytes, disk_bytes, refuse)
+
+
+def _quota(quota_bytes: int, observed: ObservedState) -> _Space:
+    """What the store holds counts, whoever brought it: bytes in use, in quarantine, and partial downloads."""
+    held = sum((blob.size_bytes or 0) + (blob.part_bytes or 0) for blob in observed.blobs.values())
+    used = f"budgets.quota is {format_size(quota_bytes)}, the store holds {format_size(held)}"
+
+    def refuse(size: int, left: int) -> Block:
+        return Block("QuotaExceeded", Code.QUOTA_EXCEEDED, _no_room(size, left, used))
+
+    return _Space(quota_bytes - held, lambda action: action.size_bytes or 0, refuse)
 
 
 def disk_bytes(action: Action) -> int:
@@ -64,22 +107,19 @@ def disk_bytes(action: Action) -> int:
     return 0 if linked else action.size_bytes or 0
 
 
-def _group(action: Action) -> str:
-    return action.owners[0] if action.owners else action.id
+def _objects(actions: tuple[Action, ...]) -> Iterable[list[Action]]:
+    """The fetches that may start, those for one object together."""
+    found: dict[str, list[Action]] = {}
+    for action in actions:
+        if isinstance(action.operation, Fetch) and not action.blocked:
+            found.setdefault(action.owners[0], []).append(action)
+    return found.values()
 
 
-def _with_room(action: Action, refused: Mapping[str, Block]) -> Action:
-    if isinstance(action.operation, Fetch) and not action.blocked and _group(action) in refused:
-        return replace(action, blocked=refused[_group(action)])
-    return action
-
-
-def _no_room(size: int, left: int, free_bytes: int, reserve_bytes: int) -> Block:
-    message = (
-        f"needs {format_size(size)}, but only {format_size(max(0, left))} can be used: "
-        f"{format_size(free_bytes)} free, {format_size(reserve_bytes)} reserved, the rest is for fetches before it"
+def _no_room(size: int, left: int, why: str) -> str:
+    return (
+        f"needs {format_size(size)}, but only {format_size(left)} can be used: {why}, the rest is for fetches before it"
     )
-    return Block("DiskInsufficient", Code.DISK_INSUFFICIENT, message)
 
 
 def _refused(source: Source, egress: EgressPolicy, policy: PlanPolicy) -> Block | None:

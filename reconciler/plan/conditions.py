@@ -82,7 +82,7 @@ def derive_conditions(
     jobs = {f"{digest}": job for digest, job in observed.jobs.items()}
     standings = {f"slots/{standing.slot}": standing for standing in plan.standings}
     objects = [
-        (ref, _noted(ref, _object(open_actions.get(ref, ()), jobs, observed, around, standings.get(ref)), observed))
+        (ref, _noted(ref, _object(open_actions.get(ref, []), jobs, observed, around, standings.get(ref)), observed))
         for ref in _declared(desired)
     ]
     node = _at_commit(_node(observed, plan, around, objects), around.commit)
@@ -180,7 +180,8 @@ def _unfinished(
         message = f"{_actions(plan)} withheld until a person decides"
         return _Verdict(((ConditionType.READY, False, "Withheld", message, plan.wake_at),))
     failed = frozenset(action.id for action in plan.actions if _has_failed(action, observed, around))
-    if _is_stuck(plan, withheld | failed) and not any(_moves(standing) for standing in plan.standings):
+    waiting = frozenset(action.id for action in plan.actions if action.waits is not None)
+    if _is_stuck(plan, withheld | failed | waiting) and not any(_moves(standing) for standing in plan.standings):
         return _at_rest(plan, failed, around, objects)
     message = f"{_actions(plan)} left"
     return _Verdict(((ConditionType.READY, False, "Progressing", message, plan.wake_at),))
@@ -219,6 +220,8 @@ def _has_failed(action: Action, observed: ObservedState, around: Circumstances) 
     """Whether it was tried and nothing tries it again soon: a job that waits for its next try has not failed yet."""
     if not action.is_job:
         return action.id in around.failures
+    if action.waits is not None:
+        return False
     job = observed.jobs.get(Digest(action.name))
     return job is not None and job.state is JobState.ERROR
 
@@ -270,7 +273,7 @@ def _troubled(troubles: tuple[Trouble, ...]) -> tuple[_Row, ...]:
 
 
 def _object(
-    actions: list[Action] | tuple[()],
+    actions: list[Action],
     jobs: Mapping[str, Job],
     observed: ObservedState,
     around: Circumstances,
@@ -284,8 +287,13 @@ def _object(
     withheld = next((action for action in actions if action.blocked is not None), None)
     if withheld is not None and withheld.blocked is not None:
         return _blocked(withheld.blocked, held=is_held(withheld))
+    return _gone_wrong(actions, jobs, around) or _on_its_way(actions, standing)
+
+
+def _gone_wrong(actions: list[Action], jobs: Mapping[str, Job], around: Circumstances) -> _Verdict | None:
+    """What was tried last and came to nothing; None: nothing was."""
     for action in actions:
-        job = jobs.get(action.name) if action.is_job else None
+        job = jobs.get(action.name) if action.is_job and action.waits is None else None
         if job is not None and job.state is JobState.ERROR:
             return _failed(job, stalled=True)
         if job is not None and job.state is JobState.WAITING:
@@ -294,7 +302,17 @@ def _object(
         failure = around.failures.get(action.id)
         if failure is not None and not action.is_job:
             return _not_ready(failure.reason or "Failed", failure.message, stalled=True, next_at=around.retry_at)
-    if standing is not None and standing.footing is not Footing.READY:
+    return None
+
+
+def _on_its_way(actions: list[Action], standing: SlotStanding | None) -> _Verdict:
+    """What goes on, or what it waits for: a slot that waits for bytes waits for what those wait for."""
+    if standing is not None and standing.footing in (Footing.MOVING, Footing.STALLED):
+        return _stands(standing)
+    waits = next((action.waits for action in actions if action.waits is not None), None)
+    if waits is not None:
+        return _not_ready(waits.reason, waits.message, stalled=False, next_at=waits.until)
+    if standing is not None and standing.footing is Footing.WAITING:
         return _stands(standing)
     first = actions[0]
     return _not_ready("Progressing", f"{first.op}: {first.message}", stalled=False)

@@ -21,6 +21,7 @@ from reconciler.core.action import (
     StartProcess,
     SwitchSlot,
     Verify,
+    Wait,
     WriteEntry,
 )
 from reconciler.core.errors import StalledError, UnsafePlanError
@@ -51,6 +52,8 @@ class PlanCounts:
     housekeeping: int
     """Everything else: marks, partial downloads, folders of links."""
     blocked: int
+    waiting: int
+    """Actions of whatever sort that may not begin yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ def count_actions(plan: Plan) -> PlanCounts:
         deletes=sorts.count("delete"),
         housekeeping=sorts.count("housekeeping"),
         blocked=sorts.count("blocked"),
+        waiting=sum(action.waits is not None for action in plan.actions),
     )
 
 
@@ -125,6 +129,7 @@ def plan_summary(plan: Plan) -> JsonObject:
         "restarts": counts.restarts,
         "deletes": counts.deletes,
         "blocked": counts.blocked,
+        "waiting": counts.waiting,
         "prune_blocked": {"reason": plan.fuse.reason, "message": plan.fuse.message} if plan.fuse else None,
     }
 
@@ -144,6 +149,7 @@ def action_document(action: Action) -> JsonObject:
         "depends_on": list(action.depends_on),
         "destructive": action.destructive,
         "blocked": _block_document(action.blocked),
+        "waits": _wait_document(action.waits),
     }
 
 
@@ -154,6 +160,10 @@ def redacted_sources(action: Action) -> tuple[str, ...]:
 
 def _block_document(block: Block | None) -> JsonObject | None:
     return {"reason": block.reason, "code": block.code, "message": block.message} if block else None
+
+
+def _wait_document(wait: Wait | None) -> JsonObject | None:
+    return {"reason": wait.reason, "message": wait.message, "until": instant(wait.until)} if wait else None
 
 
 def report_document(report: RunReport) -> JsonObject:

@@ -99,9 +99,11 @@ def is_hold(block: Block) -> bool:
 
 
 def held_state(action: Action) -> JobState | None:
-    """The state in which the job of a withheld fetch rests; None if it has none."""
-    if not isinstance(action.operation, Fetch) or action.blocked is None:
+    """The state in which the job of a fetch rests that is withheld or waits for a window; None if it has none."""
+    if not isinstance(action.operation, Fetch):
         return None
+    if action.blocked is None:
+        return None if action.waits is None else JobState.WAITING
     match action.blocked.reason:
         case "Suspended" | "Paused":
             return JobState.PAUSED

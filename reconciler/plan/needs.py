@@ -26,13 +26,13 @@ class Need:
 
 
 def needs(desired: DesiredState) -> Mapping[Digest, Need]:
-    """Every digest the manifests declare, in the order of models and adapters."""
+    """Every digest the manifests declare: the most urgent first, else in the order of models and adapters."""
     found: dict[Digest, Need] = {}
     for weights in desired.weights():
         for file in weights.files:
             known = found.get(file.digest)
             found[file.digest] = _first(weights, file) if known is None else _joined(known, weights, file)
-    return found
+    return dict(sorted(found.items(), key=lambda item: -item[1].priority))
 
 
 def _first(weights: WeightsSpec, file: FileSpec) -> Need:

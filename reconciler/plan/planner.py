@@ -24,12 +24,13 @@ from reconciler.core.job import JobKind, JobSpec
 from reconciler.core.observed import BlobObserved, ObservedState, StoreStatus
 from reconciler.core.plan import FetchSummary, Plan, PlanPolicy
 from reconciler.core.slot import SlotRecord
-from reconciler.plan.admission import admit_disk, admit_sources, disk_bytes
+from reconciler.plan.admission import admit_size, admit_sources, admit_space, disk_bytes
 from reconciler.plan.diff import entry_removals, entry_writes, renames, wanted_entries
 from reconciler.plan.guard import guard
 from reconciler.plan.holds import canceled_parts, held_state, node_hold, told, withhold
 from reconciler.plan.memory import Room
 from reconciler.plan.needs import Need, needs
+from reconciler.plan.opening import await_opening, next_turn
 from reconciler.plan.presence import presence
 from reconciler.plan.reach import Releases, reach
 from reconciler.plan.retention import between_occasions, retention
@@ -48,8 +49,7 @@ def make_plan(desired: DesiredState, observed: ObservedState, policy: PlanPolicy
         return Plan((), (), fingerprint, FetchSummary(), observed.node.free_bytes, 0, 0)
     wanted = wanted_entries(desired)
     renamed = renames(wanted, desired, observed)
-    jobs = tuple(admit_sources(a, desired.egress, policy) for a in presence(needed, observed))
-    jobs = admit_disk(withhold(jobs, observed), observed.node.free_bytes, desired.budgets.reserve_bytes)
+    jobs = _admitted(tuple(presence(needed, observed)), desired, observed, policy, now)
     pending = {a.operation.digest: a.id for a in jobs if isinstance(a.operation, JOB_OPERATIONS)}
     writes = tuple(entry_writes(wanted, renamed, observed, pending))
     written = {a.owners[0]: a.id for a in writes}
@@ -78,10 +78,21 @@ def make_plan(desired: DesiredState, observed: ObservedState, policy: PlanPolicy
         peak_disk_bytes=sum(disk_bytes(a) for a in actions if not a.blocked),
         delete_bytes=_deleted(actions),
         fuse=fuse,
-        wake_at=_wake_at(pruned.wake_at if fuse is None else None, slots, observed, now),
+        wake_at=_wake_at(
+            (pruned.wake_at if fuse is None else None, next_turn(actions, desired.schedule, now)), slots, observed, now
+        ),
         warnings=tuple(_warnings(observed)),
         standings=slots.standings,
     )
+
+
+def _admitted(
+    jobs: tuple[Action, ...], desired: DesiredState, observed: ObservedState, policy: PlanPolicy, now: datetime
+) -> tuple[Action, ...]:
+    """The jobs, those withheld that may not start, and those waiting that may not start yet."""
+    asked = tuple(admit_size(admit_sources(a, desired.egress, policy), desired.budgets) for a in jobs)
+    fitting = admit_space(withhold(asked, observed), desired.budgets, observed)
+    return await_opening(fitting, desired.schedule, now)
 
 
 def _warnings(observed: ObservedState) -> Iterator[str]:
@@ -122,17 +133,18 @@ def pruning_only(plan: Plan) -> Plan:
 
 
 def _jobs(actions: Iterable[Action]) -> Iterator[JobSpec]:
-    """The jobs that may start now, and those that an operator told to rest.
+    """The jobs that may start now, and those that rest: an operator told them to, or they wait for a window.
 
     One that needs an instant action first may not start: the lane starts before those run.
     """
     for action in actions:
-        held = held_state(action)
+        held, until = held_state(action), action.waits.until if action.waits is not None else None
         if (action.blocked and held is None) or action.depends_on:
             continue
         match action.operation:
             case Fetch(digest=digest, sources=sources, size_bytes=size, transfer=transfer, priority=priority):
-                yield JobSpec(JobKind.FETCH, digest, action.owners, size, sources, transfer, held, priority=priority)
+                owners = action.owners
+                yield JobSpec(JobKind.FETCH, digest, owners, size, sources, transfer, held, until, priority)
             case AdoptHash(digest=digest, size_bytes=size):
                 yield JobSpec(JobKind.ADOPT, digest, action.owners, size)
             case Verify(digest=digest, size_bytes=size):
@@ -152,11 +164,11 @@ def _deleted(actions: Iterable[Action]) -> int:
     return sum(a.size_bytes or 0 for a in freed)
 
 
-def _wake_at(prune_at: datetime | None, slots: SlotDiff, observed: ObservedState, now: datetime) -> datetime | None:
-    times = [job.next_attempt_at for job in observed.jobs.values() if job.next_attempt_at is not None]
-    times += slots.wake_at
-    times += [prune_at] if prune_at is not None else []
-    return min((at for at in times if at > now), default=None)
+def _wake_at(
+    own: tuple[datetime | None, ...], slots: SlotDiff, observed: ObservedState, now: datetime
+) -> datetime | None:
+    times = (*own, *slots.wake_at, *(job.next_attempt_at for job in observed.jobs.values()))
+    return min((at for at in times if at is not None and at > now), default=None)
 
 
 def _fingerprint(

@@ -110,7 +110,7 @@ def run_pass(
         world = step(world, action, now)
         done.add(action.id)
     for job in plan.jobs:
-        if finish(job.digest):
+        if job.held is None and finish(job.digest):
             world = run_job(world, job, now)
     return settled(world, now)
 

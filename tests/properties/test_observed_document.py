@@ -32,7 +32,8 @@ from reconciler.plan.observed_document import (
 )
 from reconciler.plan.planner import make_plan
 from tests.builders import NOW, digest, files_of, observed
-from tests.properties.worlds import TAGS, Case, cases
+from tests.properties.declared import TAGS
+from tests.properties.worlds import Case, cases
 
 thorough = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 plainly = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -11,146 +11,25 @@ from hypothesis import strategies as st
 
 from reconciler.core.action import (
     Action,
-    MarkUnreferenced,
     Promote,
-    Quarantine,
-    Reclaim,
-    RemoveEntry,
-    RemoveGeneration,
-    StartCandidate,
-    SwitchSlot,
-    WriteEntry,
 )
 from reconciler.core.desired import DesiredState, PrunePolicy, SlotSpec
-from reconciler.core.digest import Digest
-from reconciler.core.directive import DirectiveKind
 from reconciler.core.entry import entry_spec
-from reconciler.core.observed import BlobObserved, ObservedState, Place, SlotObserved
+from reconciler.core.job import JobState
+from reconciler.core.observed import Place, SlotObserved
 from reconciler.core.plan import Footing, Plan, SlotStanding
 from reconciler.core.process import ProcessState
 from reconciler.core.slot import SlotRecord
 from reconciler.plan.guard import covered
 from reconciler.plan.planner import make_plan, pruning_only
-from reconciler.plan.reach import named_now
-from reconciler.plan.targets import served_refs
 from tests.builders import NOW, converged, desired, model, observed, slot
-from tests.fakes.world import World, finish_directives, run_pass, settled
-from tests.properties.worlds import POLICY, TAGS, Case, cases, manifests, slot_cases
+from tests.fakes.world import World, finish_directives, settled
+from tests.properties.declared import TAGS, manifests
+from tests.properties.invariants import TAKES_AWAY, checked_pass, is_proved
+from tests.properties.worlds import POLICY, Case, cases, slot_cases
 
 MOST_PASSES = 12
-TAKES_AWAY = {
-    "MarkUnreferenced",
-    "Quarantine",
-    "Reclaim",
-    "RemoveSlot",
-    "RemoveGeneration",
-    "RemovePart",
-    "ForgetBlob",
-}
-
 thorough = settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-
-
-# ---- what must hold at every step --------------------------------------------------------------
-
-
-def checked_pass(case: Case, made: Plan, *, cut: int | None = None) -> World:
-    """One pass of which every step is looked at."""
-    check_plan(made, case)
-    after = run_pass(
-        case.world,
-        made,
-        case.desired,
-        case.now,
-        cut=cut,
-        before=lambda world, action: check_step(world.observed, action, case.desired),
-    )
-    check_foreign(case.world.observed, after.observed, made)
-    return after
-
-
-def check_plan(made: Plan, case: Case) -> None:
-    ids = [action.id for action in made.actions]
-    assert len(ids) == len(set(ids))
-    for place, action in enumerate(made.actions):
-        assert set(action.depends_on) <= set(ids[:place]), f"{action.id} needs something that comes later"
-    assert len({job.digest for job in made.jobs}) == len(made.jobs)
-    startable = {a.name for a in made.actions if a.is_job and not a.blocked and not a.depends_on}
-    assert {job.digest for job in made.jobs} == startable
-    blobs = case.world.observed.blobs
-    for action in made.actions:
-        if action.kind == "blob" and action.op not in ("Fetch", "AdoptHash"):
-            assert blobs[Digest(action.name)].row is not None, f"{action.id} is about a foreign blob"
-        if action.blocked and made.fuse is None:
-            assert action.op not in TAKES_AWAY or case.world.observed.unreadable
-    if made.fuse is not None:
-        assert all(action.blocked for action in made.actions if action.op in TAKES_AWAY)
-
-
-def check_step(seen: ObservedState, action: Action, wanted: DesiredState) -> None:
-    """The invariants of the store, just before the action."""
-    match action.operation:
-        case MarkUnreferenced(digest=digest) | Quarantine(digest=digest) | Reclaim(digest=digest):
-            assert not seen.unreadable
-            assert digest not in protected(seen, wanted), f"{action.id} is about something that is named"
-            row = seen.blobs[digest].row
-            if seen.blobs[digest].place is Place.BY_HASH:
-                assert row is None or row.quarantined_at is None, f"{action.id} would not keep it for its time"
-        case RemoveGeneration(id=generation):
-            assert generation not in {held.entry.generation for held in seen.entries.values()}
-            assert generation not in {files.id for s in seen.slots.values() for files in s.record.file_sets()}
-        case RemoveEntry(ref=ref):
-            assert ref not in {d.subject for d in seen.directives if d.kind is DirectiveKind.PIN}
-            served = [s.record.current for s in seen.slots.values() if s.record.current is not None]
-            assert ref not in {each for target in served for each in served_refs(target)}
-        case WriteEntry(spec=spec):
-            for digest in spec.digests:
-                assert is_proved(seen.blobs.get(digest)), f"{action.id} names bytes that are not there"
-        case SwitchSlot(target=target) | StartCandidate(target=target):
-            assert seen.entries[f"models/{target.model}"].entry.generation == target.files.id
-            for digest in {digest for files in target.file_sets() for digest in files.digests}:
-                assert is_proved(seen.blobs.get(digest)), f"{action.id} serves bytes that are not there"
-        case _:
-            pass
-
-
-def is_proved(blob: BlobObserved | None) -> bool:
-    return (
-        blob is not None
-        and blob.place is Place.BY_HASH
-        and not blob.damaged
-        and blob.row is not None
-        and blob.row.verified_at is not None
-    )
-
-
-def protected(seen: ObservedState, wanted: DesiredState) -> frozenset[Digest]:
-    """Everything that must not be deleted now, written down once more without a look at the planner."""
-    named = set(named_now((e.entry for e in seen.entries.values()), (s.record for s in seen.slots.values())))
-    for weights in wanted.weights():
-        named |= {file.digest for file in weights.files}
-        held = seen.entries.get(weights.ref)
-        if held is not None:
-            current = frozenset(file.digest for file in weights.files)
-            earlier = [held.entry.spec.digests, *(files.digests for files in held.entry.previous)]
-            distinct = list(dict.fromkeys(digests for digests in earlier if digests != current))
-            for digests in distinct[: wanted.pruning.keep]:
-                named |= digests
-    for directive in seen.directives:
-        if directive.kind in (DirectiveKind.PIN, DirectiveKind.UNDELETE):
-            named.update(directive.digests)
-    return frozenset(named)
-
-
-def check_foreign(before: ObservedState, after: ObservedState, made: Plan) -> None:
-    """Bytes that are not ours are where they were, unless a job adopted or fetched their digest."""
-    touched = {job.digest for job in made.jobs}
-    for digest, blob in before.blobs.items():
-        if blob.row is None and digest not in touched:
-            assert after.blobs[digest] == blob
-
-
-# ---- properties --------------------------------------------------------------------------------
 
 
 @thorough
@@ -167,8 +46,8 @@ def test_carrying_out_plans_until_nothing_can_run_leaves_an_empty_plan_unless_so
 
     left = case.plan()
     assert left == made
-    assert left.is_empty or left.blocked or any(is_awaited(action) for action in left.actions)
-    assert left.jobs == ()
+    assert left.is_empty or left.blocked or any(is_awaited(action) or action.waits for action in left.actions)
+    assert all(job.held is JobState.WAITING for job in left.jobs)
     if left.is_empty:
         check_converged(case)
 
@@ -247,7 +126,7 @@ def _port(shown: SlotObserved) -> int | None:
 
 def can_run(action: Action, made: Plan) -> bool:
     """Whether the next pass carries it out."""
-    return action.blocked is None and not is_awaited(action) and not waits(action, made)
+    return action.blocked is None and action.waits is None and not is_awaited(action) and not waits(action, made)
 
 
 def is_awaited(action: Action) -> bool:
@@ -259,6 +138,18 @@ def waits(action: Action, made: Plan) -> bool:
     """Whether an action that can't run stands before it, however far."""
     by_id = {each.id: each for each in made.actions}
     return any(not can_run(by_id[need], made) for need in action.depends_on)
+
+
+@thorough
+@given(cases())
+def test_what_waits_for_a_window_is_woken_for_and_begins_when_it_opens(case: Case) -> None:
+    made = case.plan()
+    for job in made.jobs:
+        if job.held_until is not None:
+            assert made.wake_at is not None
+            assert case.now < made.wake_at <= job.held_until
+            later = replace(case, now=job.held_until).plan()
+            assert replace(job, held=None, held_until=None) in later.jobs
 
 
 @thorough

@@ -1,4 +1,4 @@
-"""Strategies for machines that have been through something: manifests, passes cut short, time, hands and accidents."""
+"""Strategies for machines that have been through something: passes cut short, time, hands and accidents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from datetime import datetime, timedelta
 from hypothesis import strategies as st
 
 from reconciler.core.action import StartCandidate
-from reconciler.core.desired import AdapterSpec, DesiredState, Load, ModelSpec, PrunePolicy, SlotSpec
+from reconciler.core.desired import (
+    AdapterSpec,
+    DesiredState,
+    ModelSpec,
+)
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.observed import BlobObserved, FileIdentity, ObservedState, Place, StoreStatus
@@ -18,7 +22,6 @@ from reconciler.core.process import ProcessState
 from reconciler.core.slot import SlotTarget
 from reconciler.plan.planner import make_plan
 from tests.builders import (
-    COMMAND,
     NOW,
     adapter,
     ago,
@@ -30,16 +33,10 @@ from tests.builders import (
     gone,
     model,
     observed,
-    process_slot,
-    slot,
 )
 from tests.fakes.world import World, finish_directives, launch_of, run_pass
+from tests.properties.declared import ADAPTERS, MODELS, SLOTS, TAGS, manifests, policies, slots_of
 
-TAGS = [f"t{n}" for n in range(14)]
-MODELS = ["llama3:8b", "llama3_8b", "b", "c", "d"]  # the first two are called alike on disk
-ADAPTERS = ["one", "two"]
-SLOTS = ["chat", "code", "draft"]
-PORTS = [8001, 8002]
 POLICY = PlanPolicy(runtimes=("llama-server",), restarts=True)
 LINK = FileIdentity(1, 2, 3, 4)
 
@@ -60,91 +57,6 @@ class Case:
 
 Check = Callable[[Case, Plan], World]
 """Runs one pass and says what became of the world."""
-
-
-# ---- what is declared --------------------------------------------------------------------------
-
-policies = st.builds(
-    PrunePolicy,
-    ttl_s=st.sampled_from([0.0, 86_400.0]),
-    quarantine_s=st.sampled_from([0.0, 7 * 86_400.0]),
-    keep=st.sampled_from([0, 0, 1, 2]),
-    max_delete_share=st.sampled_from([0.3, 1.0, 1.0]),
-    max_delete_bytes=st.sampled_from([None, None, 250]),
-)
-
-
-@st.composite
-def weights(draw: st.DrawFn) -> list[ModelSpec | AdapterSpec]:
-    """Models and adapters; no two models are called alike on disk."""
-    names = draw(st.lists(st.sampled_from(MODELS), unique=True, max_size=4))
-    if set(MODELS[:2]) <= set(names):
-        names.remove(MODELS[1])
-    models = [model(name, *draw(_files()), labels=draw(st.sampled_from([(), ("chat",)]))) for name in names]
-    if not names:
-        return []
-    found: list[str] = draw(st.lists(st.sampled_from(ADAPTERS), unique=True, max_size=2))
-    return [*models, *(adapter(name, names[0], *draw(_files(1))) for name in found)]
-
-
-def _files(most: int = 4) -> st.SearchStrategy[list[str]]:
-    return st.lists(st.sampled_from(TAGS), unique=True, min_size=1, max_size=most)
-
-
-@st.composite
-def manifests(draw: st.DrawFn) -> DesiredState:
-    """Anything that a manifest could say."""
-    declared: list[ModelSpec | AdapterSpec] = draw(weights())
-    models = [each.name for each in declared if isinstance(each, ModelSpec)]
-    names = draw(st.lists(st.sampled_from(SLOTS), unique=True, max_size=2)) if models else []
-    slots = draw(_slots(declared, names))
-    withdrawn: bool = draw(st.booleans())
-    return desired(
-        *declared,
-        *slots,
-        pruning=draw(policies),
-        documents=0 if withdrawn and not declared else 1,
-        paths=draw(st.sampled_from([("/a",), ("/a",), ("/b",)])),
-        unready=draw(st.sampled_from([(), (), (), ("git",)])),
-        moves=tuple(draw(_moves(models, names))),
-    )
-
-
-@st.composite
-def _slots(draw: st.DrawFn, declared: list[ModelSpec | AdapterSpec], names: list[str]) -> list[SlotSpec]:
-    """Slots that are files only, and slots with a process, of which no two have one port."""
-    models = [each.name for each in declared if isinstance(each, ModelSpec)]
-    ports: list[int | None] = [*draw(st.permutations(PORTS)), None]
-    found: list[SlotSpec] = []
-    for name, port in zip(names, ports, strict=False):
-        serves = draw(st.sampled_from(models))
-        is_link = draw(st.sampled_from([False, False, True]))
-        if is_link:
-            found.append(slot(name, serves))
-            continue
-        fitting = [each.name for each in declared if isinstance(each, AdapterSpec) and each.base == serves]
-        uses: list[str] = draw(st.lists(st.sampled_from(fitting), unique=True)) if fitting else []
-        load = draw(st.sampled_from([*[Load.EAGER] * 4, Load.MANUAL, *([Load.ON_DEMAND] if port else [])]))
-        idle_ttl_s = draw(st.sampled_from([None, 60.0])) if port and load is not Load.EAGER else None
-        commands = [COMMAND] * 4 + [(*COMMAND, "--verbose")] * 2 + [("forbidden", "{model}")]
-        command = draw(st.sampled_from(commands))
-        scales = [(use, draw(st.sampled_from([0.5, 1.0]))) for use in uses]
-        kept = draw(st.sampled_from([port, None])) if load is Load.EAGER else port
-        found.append(process_slot(name, serves, *scales, command=command, port=kept, load=load, idle_ttl_s=idle_ttl_s))
-    return found
-
-
-@st.composite
-def _moves(draw: st.DrawFn, models: list[str], slots: list[str]) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for section, names, declared in (("models", MODELS, models), ("slots", SLOTS, slots)):
-        gone = [name for name in names if name not in declared]
-        is_moved: bool = draw(st.booleans())
-        if is_moved and declared and gone:
-            pairs = st.tuples(st.sampled_from(gone), st.sampled_from(declared))
-            for old, new in draw(st.lists(pairs, max_size=2, unique_by=lambda pair: pair[0])):
-                found.append((f"{section}/{old}", f"{section}/{new}"))
-    return found
 
 
 # ---- what happens to a machine -----------------------------------------------------------------
@@ -212,7 +124,7 @@ def _reslot(draw: st.DrawFn, case: Case, _check: Check) -> Case:
     declared: list[ModelSpec | AdapterSpec] = list(case.desired.weights())
     most = 3 if case.desired.models else 0
     names: list[str] = draw(st.lists(st.sampled_from(SLOTS), unique=True, min_size=min(1, most), max_size=most))
-    slots = {each.name: each for each in draw(_slots(declared, names))}
+    slots = {each.name: each for each in draw(slots_of(declared, names))}
     return replace(case, desired=replace(case.desired, slots=slots, moves=(), pruning=draw(policies)))
 
 

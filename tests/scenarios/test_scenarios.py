@@ -114,4 +114,5 @@ def _line(action: Action, numbers: dict[str, int]) -> str:
     name = action.name[:8] if is_digest(action.name) else action.name
     needs = "".join(f" <{numbers[need]}" for need in action.depends_on)
     blocked = f"  BLOCKED {action.blocked.reason}" if action.blocked else ""
-    return f"{numbers[action.id]:2} {action.op} {action.kind} {name} {action.reason}{needs}{blocked}"
+    waits = f"  WAITS {action.waits.reason}: {action.waits.message}" if action.waits else ""
+    return f"{numbers[action.id]:2} {action.op} {action.kind} {name} {action.reason}{needs}{blocked}{waits}"

@@ -144,7 +144,8 @@ def plan_line(plan: Plan) -> str:
 def _further(counts: PlanCounts) -> list[str]:
     rehashes = [f"{counts.rehashes} to re-hash"] if counts.rehashes else []
     starts = [f"{count(counts.restarts, 'process', 'processes')} to start"] if counts.restarts else []
-    return rehashes + starts + ([f"{counts.housekeeping} housekeeping"] if counts.housekeeping else [])
+    waiting = [f"{counts.waiting} waiting"] if counts.waiting else []
+    return waiting + rehashes + starts + ([f"{counts.housekeeping} housekeeping"] if counts.housekeeping else [])
 
 
 def outcome_line(report: RunReport, actions: Mapping[str, Action]) -> str:
@@ -183,9 +184,9 @@ def verb(operation: Operation) -> tuple[str, str]:
 
 
 def explanation(action: Action, *, short: bool = False) -> str:
-    """Why an action is planned, and where a fetch gets its bytes; `short` cuts commits."""
+    """Why an action is planned, when it may begin, and where a fetch gets its bytes; `short` cuts commits."""
     sources = redacted_sources(action)
-    text = action.message
+    text = f"{action.message}; {action.waits.message}" if action.waits else action.message
     if sources:
         others = len(sources) - 1
         source = _COMMIT.sub(lambda found: found.group()[:8] + "…", sources[0]) if short else sources[0]

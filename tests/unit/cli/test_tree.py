@@ -16,6 +16,7 @@ from reconciler.core.action import (
     MarkUnreferenced,
     Operation,
     StartCandidate,
+    Wait,
     WriteEntry,
 )
 from reconciler.core.job import Code
@@ -99,6 +100,14 @@ def test_a_tripped_fuse_prints_the_command_that_releases_it() -> None:
 def test_another_block_says_why_below_its_action() -> None:
     blocked = replace(fetch(), blocked=Block("Offline", None, "the source is not on this machine"))
     assert "      blocked: Offline: the source is not on this machine" in rendered(plan(blocked)).splitlines()
+
+
+def test_what_does_not_begin_yet_says_when_it_does_and_is_counted() -> None:
+    waits = Wait("OutsideWindow", "downloads may run again at 22:00 on 2026-11-21 (UTC)", AT)
+    lines = rendered(plan(fetch(waits=waits)), width=None).splitlines()
+    assert lines[0].startswith("  + fetch ")
+    assert "  not in the store; downloads may run again at 22:00 on 2026-11-21 (UTC), from hf://" in lines[0]
+    assert lines[-1] == "Plan: 1 to fetch (90.9 MB), 0 entries, 0 slots, 0 to delete, 0 blocked, 1 waiting"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

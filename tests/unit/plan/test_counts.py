@@ -26,7 +26,7 @@ def test_every_sort_of_action_is_counted_once() -> None:
     counts = count_actions(plan(wanted, found))
 
     assert counts == PlanCounts(
-        actions=13, rehashes=2, entries=3, slot_switches=1, restarts=0, deletes=3, housekeeping=3, blocked=0
+        actions=13, rehashes=2, entries=3, slot_switches=1, restarts=0, deletes=3, housekeeping=3, blocked=0, waiting=0
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.action import Wait
 from reconciler.core.errors import StalledError, UnsafePlanError
 from reconciler.core.event import JsonValue
 from reconciler.core.job import Code
@@ -51,6 +52,7 @@ def test_a_plan_document_has_exactly_the_promised_keys() -> None:
         "restarts": 0,
         "deletes": 0,
         "blocked": 0,
+        "waiting": 0,
         "prune_blocked": None,
     }
 
@@ -72,7 +74,20 @@ def test_an_action_document_names_what_for_whom_and_why() -> None:
         "depends_on": [],
         "destructive": False,
         "blocked": None,
+        "waits": None,
     }
+
+
+def test_an_action_that_does_not_begin_yet_says_why_and_when_it_does() -> None:
+    wait = Wait("OutsideWindow", "downloads may run again at 22:00", datetime(2026, 11, 21, 22, 0, tzinfo=UTC))
+    document = printed(plan_document(plan(fetch(waits=wait))))
+    assert document["actions"][0]["waits"] == {
+        "reason": "OutsideWindow",
+        "message": "downloads may run again at 22:00",
+        "until": "2026-11-21T22:00:00Z",
+    }
+    assert (document["summary"]["waiting"], document["summary"]["blocked"]) == (1, 0)
+    assert document["summary"]["fetch"]["count"] == 1, "its bytes are still to come"
 
 
 def test_sources_are_redacted() -> None:

@@ -48,6 +48,31 @@ def test_a_size_that_any_owner_declares_is_known() -> None:
     assert found[digest("same")].size_bytes == 7
 
 
+def test_the_most_urgent_bytes_come_first_and_the_others_keep_their_order() -> None:
+    found = needs(
+        desired(
+            model("a", "a"),
+            model("b", "b", priority=1),
+            model("c", "c", priority=-1),
+            model("d", "d", priority=1),
+            adapter("e", "a", "e"),
+        )
+    )
+
+    assert list(found) == [digest(tag) for tag in "bdaec"]
+
+
+def test_bytes_are_as_urgent_as_the_most_urgent_that_wants_them() -> None:
+    found = needs(desired(model("a", "same", "own", priority=-5), model("b", "other"), model("c", "same", priority=3)))
+
+    assert [(need.digest, need.priority) for need in found.values()] == [
+        (digest("same"), 3),
+        (digest("other"), 0),
+        (digest("own"), -5),
+    ]
+    assert found[digest("same")].owners == ("models/a", "models/c"), "who comes first stays first"
+
+
 def test_the_first_owner_says_how_the_bytes_are_transferred() -> None:
     found = needs(
         desired(model("a", "same", transfer=Transfer(retries=9)), model("b", "same", transfer=Transfer(retries=1)))
