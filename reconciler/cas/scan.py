@@ -11,6 +11,8 @@ from reconciler.cas.part import blob_stat
 from reconciler.core.digest import Digest
 from reconciler.ports import BlobStat, PartStat, StoreScan
 
+HOLE_BYTES = 2**20
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -33,7 +35,7 @@ class _Look:
             if not stat.S_ISREG(stated.st_mode):
                 continue
             if layout.is_part(name):
-                parts[digest] = PartStat(stated.st_size, stated.st_mtime_ns)
+                parts[digest] = PartStat(_written_bytes(stated), stated.st_mtime_ns)
             else:
                 parts.setdefault(digest, PartStat(0, stated.st_mtime_ns))
         return parts
@@ -76,6 +78,15 @@ class _Look:
         # Not there: gone between listing and looking, or no store yet. Both are answers.
         if not isinstance(error, FileNotFoundError):
             self.unreadable.append(f"{self._root}/{what}: {error.strerror}")
+
+
+def _written_bytes(stated: os.stat_result) -> int:
+    """The length of a part, without the holes that segments have before them until they are whole.
+
+    Small differences are no holes: file systems keep short files elsewhere, and count in blocks.
+    """
+    allocated = stated.st_blocks * 512
+    return allocated if stated.st_size - allocated > HOLE_BYTES else stated.st_size
 
 
 def scan(root: str) -> StoreScan:

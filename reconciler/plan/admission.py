@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.action import Action, Block, Fetch
 from reconciler.core.desired import Adopt, Budgets
+from reconciler.core.digest import Digest
 from reconciler.core.egress import EgressPolicy, host_port, refusal
-from reconciler.core.job import Code
+from reconciler.core.job import Code, JobState
 from reconciler.core.observed import NodeFacts, ObservedState
 from reconciler.core.plan import PlanPolicy
 from reconciler.core.quantity import format_size
@@ -45,11 +46,14 @@ def admit_size(action: Action, budgets: Budgets) -> Action:
     return replace(action, blocked=Block("SizeLimit", Code.SIZE_LIMIT, message))
 
 
-def admit_space(actions: tuple[Action, ...], budgets: Budgets, observed: ObservedState) -> tuple[Action, ...]:
+def admit_space(
+    actions: tuple[Action, ...], budgets: Budgets, observed: ObservedState, *, stays: bool = False
+) -> tuple[Action, ...]:
     """Fetches that fit on the disk and into the quota; the others are blocked with figures.
 
     They are summed in order and whole objects at a time. An object that does not fit does not hold back a
-    smaller one behind it.
+    smaller one behind it. With `stays`, the program goes on until there is room: what is under way then holds itself
+    to the room there is, and waits for it, so that only what has not begun is blocked.
     """
     spaces = [_quota(budgets.quota_bytes, observed)] if budgets.quota_bytes is not None else []
     spaces.append(_disk(observed.node, budgets.reserve_bytes))
@@ -58,7 +62,7 @@ def admit_space(actions: tuple[Action, ...], budgets: Budgets, observed: Observe
     for members in _objects(actions):
         sizes = [sum(map(space.takes, members)) for space in spaces]
         full = next((i for i, size in enumerate(sizes) if size > max(0, left[i])), None)
-        if full is None:
+        if full is None or (stays and any(_has_begun(member, observed) for member in members)):
             left = [before - size for before, size in zip(left, sizes, strict=True)]
         else:
             block = spaces[full].refuse(sizes[full], max(0, left[full]))
@@ -114,6 +118,18 @@ def _objects(actions: tuple[Action, ...]) -> Iterable[list[Action]]:
         if isinstance(action.operation, Fetch) and not action.blocked:
             found.setdefault(action.owners[0], []).append(action)
     return found.values()
+
+
+def _has_begun(action: Action, observed: ObservedState) -> bool:
+    """Whether its job was admitted, or waits for room only because that became less."""
+    job = observed.jobs.get(Digest(action.name))
+    if job is None:
+        return False
+    return job.state in _BEGUN or (job.state is JobState.WAITING and job.code in _FOR_ROOM)
+
+
+_BEGUN = frozenset({JobState.ADMITTED, JobState.DOWNLOADING, JobState.VERIFYING})
+_FOR_ROOM = frozenset({Code.DISK_INSUFFICIENT, Code.QUOTA_EXCEEDED})
 
 
 def _no_room(size: int, left: int, why: str) -> str:

@@ -91,7 +91,7 @@ def _admitted(
 ) -> tuple[Action, ...]:
     """The jobs, those withheld that may not start, and those waiting that may not start yet."""
     asked = tuple(admit_size(admit_sources(a, desired.egress, policy), desired.budgets) for a in jobs)
-    fitting = admit_space(withhold(asked, observed), desired.budgets, observed)
+    fitting = admit_space(withhold(asked, observed), desired.budgets, observed, stays=policy.restarts)
     return await_opening(fitting, desired.schedule, now)
 
 

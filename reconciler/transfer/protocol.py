@@ -203,8 +203,8 @@ class Verdict:
 
     @property
     def transient(self) -> bool:
-        """Whether the try is over but a later one may work; false for a restart, which goes on at once."""
-        return self.phase is Phase.READY and Step.TRUNCATE not in self.steps
+        """Whether the try is over but a later one may work; false for advice and a restart, which go on at once."""
+        return self.phase is Phase.READY and self.code is not None and Step.TRUNCATE not in self.steps
 
 
 class Download:

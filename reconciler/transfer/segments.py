@@ -281,7 +281,7 @@ class Gathering:
             self._judge(segment, reply)
             self._read(segment, reply)
             code = None
-        except FetchError as error:
+        except (FetchError, NetError) as error:
             code = error.code
             raise
         except NotAsPromisedError:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from reconciler.core.action import Action
 from reconciler.core.desired import Adopt, Budgets, FileSpec, ModelSpec, Transfer
-from reconciler.core.job import Code
+from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import BlobObserved, FileIdentity
-from reconciler.core.plan import Plan
+from reconciler.core.plan import Plan, PlanPolicy
 from reconciler.core.source import LocalFile, WebFile
-from tests.builders import ago, blob, desired, digest, file, find, foreign, gone, model, observed, plan
+from tests.builders import NOW, ago, blob, desired, digest, file, find, foreign, gone, model, observed, plan
 
 
 def _fetch(made: Plan, tag: str) -> Action:
@@ -194,3 +196,33 @@ def test_what_must_come_before_an_urgent_download_still_does() -> None:
 
     assert [a.op for a in made.actions[:3]] == ["DropChangedLink", "Fetch", "Fetch"]
     assert made.actions[1].name == digest("a")
+
+
+# ---- what is under way ---------------------------------------------------------------------------
+
+SERVES = PlanPolicy(restarts=True)
+
+
+def _blocked(state: JobState, code: Code | None, policy: PlanPolicy) -> bool:
+    found = replace(observed(free=50), jobs={digest("a"): Job(digest("a"), JobKind.FETCH, state, 1, NOW, code)})
+    made = plan(desired(model("a", file("a", size=100)), budgets=Budgets(reserve_bytes=0)), found, policy)
+    return _fetch(made, "a").blocked is not None
+
+
+@pytest.mark.parametrize("state", [JobState.ADMITTED, JobState.DOWNLOADING, JobState.VERIFYING])
+def test_a_daemon_leaves_a_download_that_was_admitted_to_its_own_look_at_the_disk(state: JobState) -> None:
+    assert not _blocked(state, None, SERVES)
+
+
+@pytest.mark.parametrize("code", [Code.DISK_INSUFFICIENT, Code.QUOTA_EXCEEDED])
+def test_a_daemon_lets_a_download_wait_for_room_that_became_less(code: Code) -> None:
+    assert not _blocked(JobState.WAITING, code, SERVES)
+
+
+def test_what_waits_for_something_else_or_has_not_begun_is_blocked_on_a_full_disk() -> None:
+    assert _blocked(JobState.WAITING, Code.CONNECT, SERVES)
+    assert _blocked(JobState.QUEUED, None, SERVES)
+
+
+def test_a_run_that_converges_once_blocks_what_does_not_fit_whatever_its_job_was() -> None:
+    assert _blocked(JobState.WAITING, Code.DISK_INSUFFICIENT, PlanPolicy())

@@ -1,0 +1,93 @@
+"""One line, shared: exact over any while, whoever takes the bytes and in whatever pieces."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.transfer.throttle import SAVED_S, SLICE_S, Throttle
+from reconciler.transfer.token import Canceled
+from tests.fakes.clock import FakeClock
+
+
+def a_line(rate: int | None) -> tuple[Throttle, FakeClock, list[float]]:
+    clock, slept = FakeClock(), list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.advance(seconds)
+
+    throttle = Throttle(clock, sleep)
+    throttle.set_rate(rate)
+    return throttle, clock, slept
+
+
+def no_check() -> None:
+    return None
+
+
+def test_without_a_rate_nobody_waits() -> None:
+    throttle, _, slept = a_line(None)
+    throttle.take(10**12, no_check)
+    assert not slept
+
+
+@given(st.lists(st.integers(1, 4_000_000), min_size=1, max_size=60), st.integers(10_000, 50_000_000))
+def test_pieces_of_any_size_take_as_long_as_the_rate_says(pieces: list[int], rate: int) -> None:
+    throttle, clock, _ = a_line(rate)
+    began = clock.monotonic()
+    for piece in pieces:
+        throttle.take(piece, no_check)
+    took_s = clock.monotonic() - began
+    assert took_s == pytest.approx(max(0.0, sum(pieces) / rate - SAVED_S), abs=SAVED_S + 1e-6)
+
+
+def test_a_line_that_was_idle_gives_a_tenth_of_a_second_ahead_and_no_more() -> None:
+    throttle, clock, _ = a_line(1000)
+    throttle.take(1000, no_check)
+    clock.advance(3600)
+    began = clock.monotonic()
+    throttle.take(1000, no_check)
+    assert clock.monotonic() - began == pytest.approx(1 - SAVED_S)
+
+
+def test_two_who_share_it_get_it_in_turn() -> None:
+    throttle, clock, _ = a_line(1000)
+    began = clock.monotonic()
+    for _ in range(5):
+        throttle.take(400, no_check)
+        throttle.take(600, no_check)
+    assert clock.monotonic() - began == pytest.approx(5, abs=0.2)
+
+
+def test_who_waits_hears_within_a_slice_that_it_is_told_to_stop() -> None:
+    throttle, clock, slept = a_line(10)
+    checks = 0
+
+    def check() -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 3:
+            raise Canceled
+
+    began = clock.monotonic()
+    with pytest.raises(Canceled):
+        throttle.take(10_000, check)
+    assert clock.monotonic() - began <= 3 * SLICE_S
+    assert max(slept) <= SLICE_S
+
+
+def test_another_rate_ends_the_waits_of_the_old_one() -> None:
+    throttle, clock, _ = a_line(1)
+
+    def check() -> None:
+        throttle.set_rate(None)
+
+    began = clock.monotonic()
+    throttle.take(1_000_000, check)
+    assert clock.monotonic() - began <= SLICE_S
+    throttle.set_rate(1000)
+    began = clock.monotonic()
+    throttle.take(1000, no_check)
+    assert clock.monotonic() - began <= 1.0
