@@ -96,7 +96,7 @@ class Plan:
     delete_bytes: int
     fuse: Fuse | None = None
     wake_at: datetime | None = None
-    """When a time-driven action or a retry is next due; None: never by itself."""
+    """When a time-driven action, a retry, or the opening or closing of a download window is next due; None: never."""
     warnings: tuple[str, ...] = ()
     standings: tuple[SlotStanding, ...] = ()
     """Of every declared slot with a process, by name: what its conditions say and one-shot runs wait for."""

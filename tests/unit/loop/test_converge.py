@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.change import ChangeSet, PutDirective
-from reconciler.core.desired import PrunePolicy
+from reconciler.core.desired import Budgets, PrunePolicy
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import StalledError
@@ -91,6 +91,25 @@ def test_our_own_back_off_is_a_failure_of_this_run(machine: Machine) -> None:
     machine.lane.failures_to_come[digest("a")] = FetchError(Code.CONNECT, "refused", transient=True)
     report = machine.run(desired(model("a", file("a", size=None))))
     assert report.exit_code is Exit.FAILED
+
+
+@pytest.mark.parametrize(
+    ("budgets", "code"),
+    [
+        (Budgets(max_size_bytes=99), Code.SIZE_LIMIT),
+        (Budgets(quota_bytes=99), Code.QUOTA_EXCEEDED),
+        (Budgets(reserve_bytes=2**60), Code.DISK_INSUFFICIENT),
+    ],
+)
+def test_what_exceeds_a_budget_is_blocked_and_the_rest_is_fetched(
+    machine: Machine, budgets: Budgets, code: Code
+) -> None:
+    machine.serves("b")
+    report = machine.run(desired(model("a"), model("b", file("b", size=None)), budgets=budgets))
+    assert report.exit_code is Exit.BLOCKED
+    assert (report.results[0].status, report.results[0].code) == (ResultStatus.BLOCKED, code)
+    assert machine.lane.asked == [digest("b")]
+    assert set(machine.registry.snapshot().entries) == {"models/b"}
 
 
 def test_the_time_can_run_out(machine: Machine) -> None:
