@@ -191,7 +191,7 @@ class Docket:
     def _still_rests(self, row: Job, spec: JobSpec) -> bool:
         """Whether a row found at start keeps resting; our own back-off ends with the process that began it."""
         if spec.held is not None:
-            return row.state is spec.held
+            return row.state is spec.held and row.next_attempt_at == spec.held_until
         asked = row.state is JobState.WAITING and row.server_asked and row.kind is spec.kind
         return asked and row.next_attempt_at is not None and row.next_attempt_at > self._clock.now()
 

@@ -2,11 +2,12 @@
 
 Who may do what:
 
-- There is one lock, `_lock`. It guards records, permits, the clerk's queue and the list of running
+- There is one lock for all that is remembered, `_lock`. It guards records, permits, the clerk's queue and the list of running
   jobs; methods whose names start with `_` expect it to be held unless their docstring says otherwise.
 - With it held nothing is read, written, committed, cancelled or called back: registry, store,
   origins, cancel tokens and `wake` are used only without it. So no two locks are ever waited for
   in two orders, and a slow disk never delays `progress`.
+- `_admission` is taken before `_lock`, never while it is held: one job at a time is given room on the disk.
 - Decisions are taken under the lock and committed by the clerk's thread, in the order in which they
   were taken. While a decision about a record is on its way (`Phase.COMMITTING`) nobody else decides
   about it; when it is durable, `_settle` looks at what is wanted by then.
@@ -76,6 +77,7 @@ class ThreadLane:
         self._wake = wake
         self._worker = Worker(store, clock, hub_host)
         self._lock = threading.Condition(threading.Lock())
+        self._admission = threading.Lock()
         self._permits = Permits(Limits())
         self._clerk = Clerk(self._lock, clock, self._commit, self._ring, self._wake_loop)
         patience = Patience(clock, jitter)
@@ -222,20 +224,22 @@ class ThreadLane:
 
     def admit(self, run: Run, need_bytes: int) -> None:
         """`need_bytes` more fit into disk, quota and time, besides what other jobs still need; raises FetchError."""
-        budgets, free_bytes = self._budgets, self.free_bytes()
-        stored_bytes = None
-        if budgets.quota_bytes is not None and run.spec.size_bytes is None:  # else the plan has seen to it
-            stored_bytes = self._store.scan().stored_bytes
+        with self._admission:
+            refused = refusal(need_bytes, self._room_for(run), self._budgets)
+            if refused is not None:
+                raise refused
+            run.total_bytes = run.done_bytes + need_bytes
+            run.admitted = True
+
+    def _room_for(self, run: Run) -> Room:
+        """What is promised is looked at first: bytes that are written meanwhile count twice rather than not at all."""
         with self._lock:
-            runs = (record.run for record in self._docket.running.values())
+            runs = [record.run for record in self._docket.running.values()]
             promised_bytes = sum(other.promised_bytes(run) for other in runs if other is not None)
-            room = Room(free_bytes, promised_bytes, stored_bytes, self._docket.ewma_mib_s, run.spending.spent_s)
-            refused = refusal(need_bytes, room, budgets)
-            if refused is None:
-                run.total_bytes = run.done_bytes + need_bytes
-                run.admitted = True
-                return
-        raise refused
+        stored_bytes = None
+        if self._budgets.quota_bytes is not None and run.spec.size_bytes is None:  # else the plan has seen to it
+            stored_bytes = self._store.scan().stored_bytes
+        return Room(self.free_bytes(), promised_bytes, stored_bytes, self._docket.ewma_mib_s, run.spending.spent_s)
 
     def foreseen(self, *, denied: bool | None) -> None:
         """A HEAD was answered; `denied`: whether it showed that the file does not fit, None: it told nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -231,6 +232,52 @@ class BlobStoreContract:
             part.truncate()
             assert (part.size_bytes, part.meta()) == (0, None)
             part.write(DATA)
+            part.publish()
+
+        assert store.hash_blob(DIGEST, Place.BY_HASH, unchecked)[0] == DIGEST
+
+    def test_a_part_is_filled_in_any_order_and_read_in_between(self, store: BlobStore) -> None:
+        half = len(DATA) // 2
+        buffer = memoryview(bytearray(1000))
+        with store.open_part(DIGEST) as part:
+            part.put_meta(META)
+            part.write_at(half, memoryview(DATA)[half:])
+            assert part.size_bytes == len(DATA)
+            part.write_at(0, DATA[:half])
+            assert part.read_into(half - 500, buffer) == 1000
+            assert bytes(buffer) == DATA[half - 500 : half + 500]
+            assert part.read_into(len(DATA) - 10, buffer) == 10
+            assert part.read_into(len(DATA), buffer) == 0
+            part.sync()
+            part.publish()
+
+        assert store.hash_blob(DIGEST, Place.BY_HASH, unchecked)[0] == DIGEST
+
+    def test_a_part_can_be_filled_by_several_threads_at_once(self, store: BlobStore) -> None:
+        step = 10_000
+        with store.open_part(DIGEST) as part:
+
+            def fill(first: int) -> None:
+                for start in range(first * step, len(DATA), 4 * step):
+                    part.write_at(start, DATA[start : start + step])
+
+            threads = [threading.Thread(target=fill, args=(first,)) for first in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            part.publish()
+
+        assert store.hash_blob(DIGEST, Place.BY_HASH, unchecked)[0] == DIGEST
+
+    def test_a_part_that_keeps_a_prefix_goes_on_behind_it_and_keeps_its_meta(self, store: BlobStore) -> None:
+        with store.open_part(DIGEST) as part:
+            part.put_meta(META)
+            part.write_at(0, DATA[:1000])
+            part.write_at(5000, b"beyond a gap")
+            part.keep_prefix(1000)
+            assert (part.size_bytes, part.meta()) == (1000, META)
+            part.write(DATA[1000:])
             part.publish()
 
         assert store.hash_blob(DIGEST, Place.BY_HASH, unchecked)[0] == DIGEST

@@ -76,11 +76,11 @@ class FakeOrigins:
 
     def publish(self, spec: JobSpec, data: bytes, report: Report) -> Fetched:
         """`data` is fetched whole."""
-        report.progress(len(data), len(data))
-        report.verifying()
         with self.store.open_part(spec.digest) as part:
             part.truncate()
             part.write(data)
+            report.progress(len(data), len(data))
+            report.verifying()
             stat = part.publish()
         return Fetched(stat.size_bytes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ class MemoryPart:
         self._store = store
         self._digest = digest
         self._file = file
+        self._writing = threading.Lock()
 
     @property
     def size_bytes(self) -> int:
@@ -65,10 +67,11 @@ class MemoryPart:
         self._file.data += data
 
     def write_at(self, offset_bytes: int, data: bytes | memoryview) -> None:
-        missing = max(0, offset_bytes + len(data) - len(self._file.data))
-        self._store.spend(missing)
-        self._file.data.extend(bytes(missing))
-        self._file.data[offset_bytes : offset_bytes + len(data)] = data
+        with self._writing:
+            missing = max(0, offset_bytes + len(data) - len(self._file.data))
+            self._store.spend(missing)
+            self._file.data.extend(bytes(missing))
+            self._file.data[offset_bytes : offset_bytes + len(data)] = data
 
     def read_into(self, offset_bytes: int, buffer: memoryview) -> int:
         held = self._file.data[offset_bytes : offset_bytes + len(buffer)]

@@ -1,0 +1,396 @@
+"""What the lane holds jobs to: each source's own back-off, budgets, windows, priorities; and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from reconciler.core.desired import Budgets, Limits
+from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
+from reconciler.core.job_table import TABLE
+from reconciler.ports import Concurrency
+from reconciler.transfer.failure import FetchError
+from reconciler.transfer.outcome import Received
+from reconciler.transfer.report import Fetched, Report
+from reconciler.transfer.throughput import THROUGHPUT
+from reconciler.transfer.token import Stop
+from tests.patience import PATIENCE_S, until
+from tests.unit.transfer.lanes import RESERVE_BYTES, Node, web
+
+ONE, TWO, THREE = b"one" * 100, b"two" * 100, b"three" * 100
+A, B, C = web("a.example", "x"), web("b.example", "x"), web("c.example", "x")
+FREE = Budgets(reserve_bytes=RESERVE_BYTES)
+MIB = 2**20
+
+Work = Callable[[JobSpec, Stop, Report], Fetched]
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    node = Node()
+    yield node
+    node.close()
+    assert node.origins.open_sessions == 0
+    assert node.lane.crashes() == ()
+
+
+def busy(retry_after_s: float | None = None) -> FetchError:
+    return FetchError(Code.HTTP, "429", transient=True, retry_after_s=retry_after_s)
+
+
+def job_of(node: Node, spec: JobSpec) -> Job:
+    job = node.job(spec.digest)
+    assert job is not None
+    return job
+
+
+def checks_after(node: Node, *steps_s: float) -> Work:
+    """A fetch during which so much time passes, and its stop is asked after each step."""
+
+    def work(spec: JobSpec, stop: Stop, report: Report) -> Fetched:
+        for step_s in steps_s:
+            node.clock.advance(step_s)
+            stop.check()
+        return node.origins.publish(spec, ONE, report)
+
+    return work
+
+
+class TestSources:
+    def test_a_mirror_that_asked_for_an_hour_does_not_hold_up_the_next_one(self, node: Node) -> None:
+        spec = node.fetch(ONE, A, B)
+        node.origins.then(A, busy(3600))
+        node.origins.then(B, FetchError(Code.CONNECT, "refused", transient=True))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        job = job_of(node, spec)
+        assert (job.state, job.next_attempt_at, job.server_asked) == (
+            JobState.WAITING,
+            node.clock.now() + timedelta(seconds=30),
+            False,
+        )
+        node.clock.advance(31)
+        node.lane.ensure((spec,))
+        node.wait_woken(2)
+        assert node.job(spec.digest) is None
+        assert node.origins.asked == [A.redacted, B.redacted, B.redacted]
+
+    def test_each_source_has_a_back_off_of_its_own(self, node: Node) -> None:
+        spec = node.fetch(ONE, A, B)
+        refused = FetchError(Code.CONNECT, "refused", transient=True)
+        node.origins.then(A, refused, refused, refused)
+        node.origins.then(B, busy(45), refused)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        node.clock.advance(31)  # A may be asked again: it fails, and waits for 60 s from here
+        node.lane.ensure((spec,))
+        node.wait_woken(2)
+        assert node.lane.next_attempt_at() == node.clock.now() + timedelta(seconds=14)
+        node.clock.advance(15)  # only B is due
+        node.lane.ensure((spec,))
+        node.wait_woken(3)
+        assert node.origins.asked == [A.redacted, B.redacted, A.redacted, B.redacted]
+        assert job_of(node, spec).message.count("refused") == 2
+
+    def test_a_source_that_can_not_recover_is_asked_once(self, node: Node) -> None:
+        spec = node.fetch(ONE, A, B)
+        node.origins.then(A, FetchError(Code.SHA256_MISMATCH, "wrong"))
+        node.origins.then(B, FetchError(Code.CONNECT, "refused", transient=True))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        node.clock.advance(31)
+        node.lane.ensure((spec,))
+        node.wait_woken(2)
+        assert node.origins.asked == [A.redacted, B.redacted, B.redacted]
+        assert node.row(spec.digest) is not None
+
+    def test_another_list_of_sources_is_a_new_beginning_for_all(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        node.origins.then(A, busy(3600))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        node.lane.ensure((replace(spec, sources=(A, B)),))
+        node.wait_woken(2)
+        assert node.origins.asked == [A.redacted, A.redacted]
+
+    def test_a_job_whose_next_host_is_full_is_queued_in_front_and_says_so(self, node: Node) -> None:
+        node.lane.set_limits(Limits(max=2, hard_cap=4, per_host=1))
+        first, second, third = node.fetch(ONE, B), node.fetch(TWO, A, B), node.fetch(THREE, B)
+        gate = node.origins.hold(B)
+        node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
+        node.lane.ensure((first,))
+        assert gate.arrived.wait(PATIENCE_S)
+        node.origins.serve(B, TWO)
+        node.lane.ensure((first, replace(second, owners=("models/b",)), third))
+        until(lambda: "queued" in node.statuses("models/b")[1:])
+        assert job_of(node, second).state is JobState.QUEUED
+        assert node.lane.figures().queued == (second.digest, third.digest)
+        node.origins.serve(B, ONE)
+        node.lane.ensure((first,))
+        gate.opened.set()
+
+
+class TestBudgets:
+    def test_a_slow_job_is_degraded_once_for_every_owner_and_ends_at_the_hard_budget(self, node: Node) -> None:
+        node.lane.set_budgets(replace(FREE, soft_s=10, degrade_share=0.5, hard_s=30))
+        spec = node.fetch(ONE, A, B, owners=("models/a", "models/b"))
+        node.origins.then(A, checks_after(node, 4, 2, 10, 10, 10))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        job = job_of(node, spec)
+        assert (job.state, job.code) == (JobState.ERROR, Code.HARD_BUDGET)
+        for owner in spec.owners:
+            assert node.statuses(owner) == ["queued", "admitted", "started", "degraded", "error"]
+        degraded = [event.payload for event in node.told("models/a") if event.payload["status"] == "degraded"]
+        assert [(each["code"], each["elapsed_ms"]) for each in degraded] == [("soft-budget", 6000)]
+        assert node.origins.asked == [A.redacted], "no other source is given more time"
+
+    def test_the_clock_stands_still_while_a_job_waits_and_goes_on_when_it_is_tried_again(self, node: Node) -> None:
+        node.lane.set_budgets(replace(FREE, soft_s=10, hard_s=30))
+        spec = node.fetch(ONE, A)
+
+        def lost(_spec: JobSpec, stop: Stop, _report: Report) -> Fetched:
+            node.clock.advance(20)
+            stop.check()
+            raise FetchError(Code.CONNECT, "lost", transient=True)
+
+        node.origins.then(A, lost, checks_after(node, 5, 4))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        node.clock.advance(3600)
+        node.lane.ensure((spec,))
+        node.wait_woken(2)
+        assert node.job(spec.digest) is None
+        assert node.statuses().count("degraded") == 1
+
+    def test_other_budgets_are_another_chance_for_what_failed_for_want_of_one(self, node: Node) -> None:
+        node.lane.set_budgets(replace(FREE, hard_s=1))
+        spec, other = node.fetch(ONE, A), node.fetch(TWO, B)
+        node.origins.then(A, checks_after(node, 2))
+        node.origins.then(B, FetchError(Code.NOT_FOUND, "404"))
+        node.lane.ensure((other,))
+        node.wait_woken(1)
+        node.lane.ensure((spec, other))
+        node.wait_woken(2)
+        node.lane.set_budgets(replace(FREE, hard_s=1))
+        assert set(node.lane.failures()) == {spec.digest, other.digest}
+        node.lane.set_budgets(replace(FREE, hard_s=100))
+        node.wait_woken(3)
+        assert set(node.lane.failures()) == {other.digest}
+
+    def test_a_paused_and_resumed_job_has_all_of_its_time_again(self, node: Node) -> None:
+        node.lane.set_budgets(replace(FREE, hard_s=10))
+        spec = node.fetch(ONE, A)
+        node.origins.then(A, checks_after(node, 11), checks_after(node, 9))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        node.lane.ensure((replace(spec, held=JobState.PAUSED),))
+        assert job_of(node, spec).state is JobState.PAUSED
+        node.lane.ensure((spec,))
+        until(lambda: node.job(spec.digest) is None)
+
+    def test_a_disk_that_falls_below_the_reserve_is_waited_for_ten_seconds_at_a_time(self) -> None:
+        node = Node(total_bytes=RESERVE_BYTES + 5000)
+        spec = node.fetch(ONE, A)
+
+        def fills_up(_spec: JobSpec, stop: Stop, report: Report) -> Fetched:
+            report.admit(len(ONE))
+            node.store.used_bytes += 4900
+            node.clock.advance(1)
+            stop.check()
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(A, fills_up, lambda s, t, r: (r.admit(len(ONE)), node.origins.publish(s, ONE, r))[1])
+        node.store.used_bytes += 200
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        job = job_of(node, spec)
+        assert (job.state, job.code, job.server_asked) == (JobState.WAITING, Code.DISK_INSUFFICIENT, False)
+        assert "900 B free, 1.0 kB reserved" in job.message
+        assert job.next_attempt_at == node.clock.now() + timedelta(seconds=10)
+        node.clock.advance(11)
+        node.lane.ensure((spec,))
+        node.wait_woken(2)
+        assert node.lane.next_attempt_at() == node.clock.now() + timedelta(seconds=10)
+        node.store.used_bytes = 0
+        node.clock.advance(11)
+        node.lane.ensure((spec,))
+        node.wait_woken(3)
+        assert node.job(spec.digest) is None
+        node.close()
+
+    def test_the_first_to_come_is_given_the_room_when_all_begin_again_at_once(self) -> None:
+        """Each of three jobs leaves room to those before it alone, so that not all of them wait for each other."""
+        node = Node(total_bytes=RESERVE_BYTES + 350)
+        specs = tuple(node.fetch(data, source) for data, source in ((ONE, A), (TWO, B), (b"six" * 100, C)))
+        for source in (A, B, C):
+            data = node.origins.held[source.redacted]
+
+            def admitted(spec: JobSpec, _stop: Stop, report: Report, data: bytes = data) -> Fetched:
+                report.admit(len(data))
+                return node.origins.publish(spec, data, report)
+
+            node.origins.then(source, admitted)
+        node.lane.ensure(specs)
+        node.wait_woken(3)
+        assert [node.job(spec.digest) is None for spec in specs].count(True) == 1
+        waiting = [job for spec in specs if (job := node.job(spec.digest)) is not None]
+        assert {job.code for job in waiting} == {Code.DISK_INSUFFICIENT}
+        node.close()
+
+    def test_an_undeclared_size_is_held_to_the_quota(self, node: Node) -> None:
+        node.own(b"x" * 1000)
+        node.store.put(node.own(b"y" * 500), b"y" * 500)
+        node.lane.set_budgets(replace(FREE, quota_bytes=700))
+        spec = replace(node.fetch(ONE, A), size_bytes=None)
+        node.origins.then(A, lambda s, t, r: (r.admit(len(ONE)), node.origins.publish(s, ONE, r))[1])
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        job = job_of(node, spec)
+        assert (job.state, job.code) == (JobState.WAITING, Code.QUOTA_EXCEEDED)
+        assert "needs 300 B, but only 200 B of the quota of 700 B are left" in job.message
+
+
+class TestThroughput:
+    def test_it_is_learnt_from_downloads_kept_in_the_registry_and_known_to_the_next_process(self, node: Node) -> None:
+        def received(size_bytes: int, took_s: float) -> Work:
+            def work(spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
+                fetched = node.origins.publish(spec, node.origins.held[spec.sources[0].redacted], report)
+                return replace(fetched, received=Received(size_bytes, took_s))
+
+            return work
+
+        node.origins.then(A, received(100 * MIB, 10))
+        node.origins.then(B, received(200 * MIB, 10))
+        node.lane.ensure((node.fetch(ONE, A),))
+        node.wait_woken(1)
+        assert node.registry.snapshot().facts[THROUGHPUT] == "10"
+        node.lane.ensure((node.fetch(TWO, B),))
+        node.wait_woken(2)
+        assert node.lane.figures().ewma_mib_s == pytest.approx(13)
+        node.lane.stop(PATIENCE_S)
+        node.lane = node.new_lane()
+        node.lane.recover({}, node.registry.snapshot().facts)
+        assert node.lane.figures().ewma_mib_s == pytest.approx(13)
+
+    def test_what_can_not_be_here_in_time_is_not_begun_and_no_mirror_asked(self, node: Node) -> None:
+        node.lane.recover({}, {THROUGHPUT: "1"})
+        node.lane.set_budgets(replace(FREE, hard_s=60))
+        spec = node.fetch(ONE, A, B)
+        node.origins.then(A, lambda s, t, r: (r.admit(100 * MIB), node.origins.publish(s, ONE, r))[1])
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        job = job_of(node, spec)
+        assert (job.state, job.code) == (JobState.ERROR, Code.ADMISSION_DENIED)
+        assert "at 1.0 MiB/s" in job.message
+        assert node.origins.asked == [A.redacted]
+
+
+class TestWindows:
+    def test_a_job_outside_its_window_waits_says_until_when_and_wakes_the_loop_then(self, node: Node) -> None:
+        opens = node.clock.now() + timedelta(hours=2)
+        spec = node.fetch(ONE, A)
+        held = replace(spec, held=JobState.WAITING, held_until=opens)
+        node.lane.ensure((held,))
+        job = job_of(node, spec)
+        assert (job.state, job.code, job.next_attempt_at) == (JobState.WAITING, Code.ADMISSION_DENIED, opens)
+        assert node.lane.active() == frozenset()
+        assert node.lane.next_attempt_at() == opens
+        woken = node.wakes
+        node.clock.advance(7201)
+        node.lane.ensure((held,))
+        node.wait_woken(woken + 1)
+        assert node.origins.asked == [], "whether the window is open, the plan says"
+        node.lane.ensure((spec,))
+        until(lambda: node.job(spec.digest) is None)
+        assert node.origins.asked == [A.redacted]
+
+    def test_a_running_job_stops_when_the_window_closes_and_keeps_its_correlation(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        gate = node.origins.hold(A)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(PATIENCE_S)
+        opens = node.clock.now() + timedelta(hours=8)
+        node.lane.ensure((replace(spec, held=JobState.WAITING, held_until=opens),))
+        until(lambda: job_of(node, spec).state is JobState.WAITING)
+        assert node.statuses() == ["queued", "admitted", "started", "waiting"]
+        assert {event.payload["corr_id"] for event in node.told()} == {"corr-1"}
+
+    def test_a_row_of_yesterdays_window_waits_for_todays(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        old = Job(spec.digest, JobKind.FETCH, JobState.WAITING, 0, node.clock.now(), Code.CONNECT, corr_id="old")
+        node.lane.recover({spec.digest: replace(old, next_attempt_at=node.clock.now() + timedelta(hours=1))}, {})
+        opens = node.clock.now() + timedelta(hours=5)
+        node.lane.ensure((replace(spec, held=JobState.WAITING, held_until=opens),))
+        job = job_of(node, spec)
+        assert (job.code, job.next_attempt_at, job.corr_id) == (Code.ADMISSION_DENIED, opens, "old")
+
+
+class TestQueue:
+    def test_figures_show_permits_and_the_queue_in_order(self, node: Node) -> None:
+        node.lane.set_limits(Limits(max=1, hard_cap=3, per_host=3))
+        first, second, third = node.fetch(ONE, A), node.fetch(TWO, B), node.fetch(THREE, C)
+        gate = node.origins.hold(A)
+        node.lane.ensure((first, second, replace(third, priority=5)))
+        assert gate.arrived.wait(PATIENCE_S)
+        figures = node.lane.figures()
+        assert figures.queued == (third.digest, second.digest)
+        assert figures.concurrency == Concurrency(1, 0, 1, 3)
+        gate.opened.set()
+        node.wait_woken(3)
+        assert node.origins.asked == [A.redacted, C.redacted, B.redacted]
+
+    def test_a_new_priority_moves_a_queued_job_and_restarts_none(self, node: Node) -> None:
+        node.lane.set_limits(Limits(max=1, hard_cap=3, per_host=3))
+        first, second, third = node.fetch(ONE, A), node.fetch(TWO, B), node.fetch(THREE, C)
+        gate = node.origins.hold(A)
+        node.lane.ensure((first, second, third))
+        assert gate.arrived.wait(PATIENCE_S)
+        until(lambda: "started" in node.statuses())
+        generation = node.registry.snapshot().generation
+        node.lane.ensure((replace(first, priority=9), second, replace(third, priority=1)))
+        assert node.lane.figures().queued == (third.digest, second.digest)
+        assert node.registry.snapshot().generation == generation
+        gate.opened.set()
+        node.wait_woken(3)
+        assert node.origins.asked == [A.redacted, C.redacted, B.redacted]
+
+    def test_followers_are_counted_when_they_join(self, node: Node) -> None:
+        spec = node.fetch(ONE, A, owners=("models/a", "models/b"))
+        gate = node.origins.hold(A)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(PATIENCE_S)
+        assert node.lane.figures().coalesced == 1
+        node.lane.ensure((replace(spec, owners=("models/a", "models/b", "models/c")),))
+        assert node.lane.figures().coalesced == 2
+        gate.opened.set()
+
+    def test_answers_to_heads_are_counted_by_what_they_told(self, node: Node) -> None:
+        for denied in (False, False, True, None, None, None):
+            node.lane.foreseen(denied=denied)
+        figures = node.lane.figures()
+        assert (figures.preflight_ok, figures.preflight_denied, figures.preflight_skipped) == (2, 1, 3)
+
+
+def test_every_event_of_a_stormy_life_is_one_that_the_table_has(node: Node) -> None:
+    spec = node.fetch(ONE, A, B)
+    node.origins.then(A, busy(60), FetchError(Code.NOT_FOUND, "404"))
+    node.origins.then(B, FetchError(Code.CONNECT, "refused", transient=True))
+    node.lane.ensure((spec,))
+    node.wait_woken(1)
+    node.lane.ensure((replace(spec, held=JobState.PAUSED),))
+    node.lane.ensure((replace(spec, held=JobState.CANCELED),))
+    node.lane.ensure((spec,))
+    until(lambda: node.job(spec.digest) is None)
+    allowed = {
+        (status.value, None if code is None else code.value)
+        for row in TABLE.values()
+        for status in row.statuses
+        for code in (None, *row.codes)
+    }
+    seen = [(event.payload["status"], event.payload.get("code")) for event in node.told()]
+    assert set(seen) <= allowed
+    assert [status for status, _ in seen].count("canceled") == 1
