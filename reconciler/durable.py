@@ -104,6 +104,17 @@ def truncate(fd: int, path: PathText, size_bytes: int = 0) -> None:
         os.lseek(fd, size_bytes, os.SEEK_SET)
 
 
+def start_writing(fd: int, offset: int, size_bytes: int, path: PathText) -> None:
+    """The disk has begun to write that range of the file; nothing is awaited and nothing promised.
+
+    The advice that the range is not needed does so on Linux (sync_file_range(2) is not in Python),
+    and drops only what is on the disk already.
+    """
+    if sys.platform == "linux":
+        with storage_errors("write", path):
+            os.posix_fadvise(fd, offset, size_bytes, os.POSIX_FADV_DONTNEED)
+
+
 def sync_file(fd: int, path: PathText) -> None:
     """The file's bytes are on stable storage.
 

@@ -36,12 +36,14 @@ from reconciler.loop.node import Node
 from reconciler.loop.trigger import Trigger
 from reconciler.observe import observe
 from reconciler.ports import Registry
+from reconciler.publish.machine import usable_cpus
 from reconciler.registry.sqlite import SqliteRegistry
 from reconciler.settings import Settings
 from reconciler.slots.link import LinkDriver
 from reconciler.slots.records import FileSlotRecords
 from reconciler.transfer.lane import ThreadLane
 from reconciler.transfer.running import Fetching
+from reconciler.transfer.running_hash import Cores
 from reconciler.writer_lock import WriterLock
 
 STOP_S = 2.0
@@ -95,11 +97,12 @@ def build_node(parts: Parts, *, watches: bool) -> Node:
     settings, policy, registry, trigger = parts.settings(), parts.policy, parts.registry, parts.trigger
     clock = SystemClock()
     store = FileBlobStore(settings.store_dir)
+    cores = Cores(usable_cpus() or 1)
     lane = ThreadLane(
         registry,
         store,
         clock,
-        lambda: _attempts(parts.settings, store, clock, policy),
+        lambda: _attempts(parts.settings, store, clock, policy, cores),
         trigger,
         new_id=new_id,
         hub_host=host_port(settings.hf_endpoint).host,
@@ -138,7 +141,7 @@ def observe_with(settings: Settings, registry: Registry) -> ObservedState:
 
 
 def _attempts(
-    current: Callable[[], Settings], store: FileBlobStore, clock: SystemClock, policy: PlanPolicy
+    current: Callable[[], Settings], store: FileBlobStore, clock: SystemClock, policy: PlanPolicy, cores: Cores
 ) -> Fetching:
     settings = current()
     client = importlib.import_module("reconciler.net.client")
@@ -157,6 +160,7 @@ def _attempts(
         clock,
         new_session=new_session,
         preflight=settings.preflight,
+        cores=cores,
     )
     return built
 

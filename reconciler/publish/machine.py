@@ -38,11 +38,12 @@ def this_machine(directories: Mapping[str, str]) -> Machine:
         "machine": platform.machine(),
     }
     return Machine(
-        _cpus(), _memory_bytes(), tuple(sorted(versions.items())), tuple(sorted(directories.items()))
+        usable_cpus(), _memory_bytes(), tuple(sorted(versions.items())), tuple(sorted(directories.items()))
     )  # fmt: skip
 
 
-def _cpus() -> int | None:
+def usable_cpus() -> int | None:
+    """How many processors this process may run on; None: unknown."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()

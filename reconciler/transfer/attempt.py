@@ -16,8 +16,9 @@ from reconciler.net.request import OriginRequest
 from reconciler.ports import BlobStore, Clock
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.fetch import WebFetch
-from reconciler.transfer.pump import Meter
+from reconciler.transfer.pump import Meter, Sink
 from reconciler.transfer.report import Fetched, Order, Origins, Report, Session
+from reconciler.transfer.running_hash import Cores
 from reconciler.transfer.token import Stop
 
 __all__ = ["Attempts", "FetchError", "Fetched", "Origins", "Report", "Session"]
@@ -35,11 +36,13 @@ class Attempts:
         *,
         new_session: Callable[[], Session] | None = None,
         preflight: bool = True,
+        cores: Cores | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`new_session` makes those of further segments; None: every file comes in a single stream.
 
         `preflight`: whether a HEAD may be sent where its answer would help.
+        `cores`: where hashing may have a thread of its own; None: nowhere.
         """
         self._store = store
         self._origins = origins
@@ -47,6 +50,7 @@ class Attempts:
         self._new_session = new_session
         self._clock = clock
         self._preflight = preflight
+        self._cores = cores or Cores(0)
         self._sleep = sleep
 
     def fetch(
@@ -64,7 +68,7 @@ class Attempts:
             return self._adopt(spec, source, stop, report)
         order = Order(spec, source, self._request(source), egress, stop, report, corr_id)
         with self._store.open_part(spec.digest) as part:
-            fetch = WebFetch(order, part, self._session, self._new_session, self._clock, self._sleep)
+            fetch = WebFetch(order, Sink(part, self._cores), self._session, self._new_session, self._clock, self._sleep)
             try:
                 return fetch.run(preflight=self._preflight)
             finally:

@@ -28,20 +28,20 @@ class WebFetch:
     def __init__(
         self,
         order: Order,
-        part: Part,
+        sink: Sink,
         session: Session,
         new_session: Callable[[], Session] | None,
         clock: Clock,
         sleep: Callable[[float], None],
     ) -> None:
         self._order = order
-        self._part = part
+        self._sink = sink
+        self._part = sink.part
         self._sleep = sleep
         self._session = session
         self._new_session = new_session
         self._clock = clock
         self._url = redact_url(order.request.url)
-        self._sink = Sink(part)
         self._meter = Meter(clock, order.report.progress)
         self._download = self._begin()
         self._tries = Tries(order.spec.transfer.retries, self._pause)

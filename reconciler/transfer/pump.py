@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from reconciler.core.job import Code
 from reconciler.ports import Clock, Part
 from reconciler.transfer.protocol import Download, Verdict
+from reconciler.transfer.running_hash import Cores, RunningHash
 
 PROGRESS_EVERY_S = 0.1
 # Ten times a second moves a progress bar smoothly; a report per slice would cost a core at 1 GB/s.
@@ -50,28 +52,33 @@ class Answer(Body, Protocol):
 class Sink:
     """Where the bytes of a fetch go: the part on disk and the running SHA-256, always in step."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, cores: Cores) -> None:
         self.part = part
-        self._hash = hashlib.sha256()
+        self._cores = cores
+        self._hash = RunningHash(cores)
 
     def load(self, check: Callable[[], None]) -> None:
         """The hash covers what the part already holds; `check` may raise."""
-        self._hash = hashlib.sha256()
+        self._hash = RunningHash(self._cores)
         self.part.hash_prefix(self._hash.update, check)
 
+    def stream(self) -> AbstractContextManager[None]:
+        """Bytes may be written meanwhile; at the end, however it comes, part and hash are in step."""
+        return self._hash.stream()
+
     def write(self, data: bytes | memoryview) -> None:
-        """Part and hash have `data` at their end."""
+        """Part and hash have `data` at their end, the hash when the stream ends."""
         self.part.write(data)
         self._hash.update(data)
 
     def take_over(self, sha256: hashlib._Hash) -> None:
         """The hash is this one, which covers what the part holds."""
-        self._hash = sha256
+        self._hash = RunningHash(self._cores, sha256)
 
     def truncate(self) -> None:
         """Part and hash are empty."""
         self.part.truncate()
-        self._hash = hashlib.sha256()
+        self._hash = RunningHash(self._cores)
 
     def hexdigest(self) -> str:
         """The SHA-256 of everything in the part."""
@@ -103,12 +110,13 @@ def pump(body: Body, download: Download, sink: Sink, meter: Meter, pace: Callabl
 
     Raises NetError when the connection is lost, Canceled, and what the part raises.
     """
-    while (data := body.read()) is not None:
-        too_long = download.arrived(len(data))
-        if too_long is not None:
-            return too_long
-        sink.write(data)
-        meter.moved(download.received_bytes, download.total_bytes)
-        pace(len(data))
+    with sink.stream():
+        while (data := body.read()) is not None:
+            too_long = download.arrived(len(data))
+            if too_long is not None:
+                return too_long
+            sink.write(data)
+            meter.moved(download.received_bytes, download.total_bytes)
+            pace(len(data))
     meter.settled(download.received_bytes, download.total_bytes)
     return download.ended()

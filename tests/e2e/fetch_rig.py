@@ -18,6 +18,7 @@ from reconciler.net.client import Session
 from reconciler.origins.catalog import SourceOrigins
 from reconciler.ports import PartMeta
 from reconciler.transfer.attempt import Attempts, Fetched
+from reconciler.transfer.running_hash import Cores
 from reconciler.transfer.token import CancelToken
 from tests.fakes.report import RecordedReport
 
@@ -38,6 +39,7 @@ class Rig:
     origins: SourceOrigins = field(default_factory=SourceOrigins)
     token: CancelToken = field(default_factory=CancelToken)
     report: RecordedReport = field(default_factory=RecordedReport)
+    cores: Cores = field(default_factory=lambda: Cores(0))
     session: Session = field(default_factory=lambda: Session(SystemClock()))
     preflight: bool = False
     """Most tests count requests; those about the HEAD turn it on."""
@@ -63,6 +65,7 @@ class Rig:
             SystemClock(),
             new_session=lambda: Session(SystemClock()),
             preflight=self.preflight,
+            cores=self.cores,
             sleep=self.sleep,
         )
         return attempts.fetch(spec, where, egress=self.egress, stop=self.token, report=self.report, corr_id="corr-1")

@@ -18,6 +18,7 @@ from reconciler.net.direct import BUFFER_BYTES, LEAST_BYTES
 from reconciler.net.failure import NetError
 from reconciler.net.request import Call, OriginRequest
 from reconciler.transfer.attempt import FetchError
+from reconciler.transfer.running_hash import HELP_AFTER_BYTES, Cores
 from reconciler.transfer.token import Canceled, CancelToken
 from tests.e2e.fetch_rig import LOOPBACK, Rig, close_all
 from tests.fakes.origin import Fault, OriginSimulator, Pattern
@@ -171,6 +172,20 @@ def test_a_cut_connection_is_no_success_and_the_rest_is_read_directly_too(rig: R
         ("models.download", SIZE - CUT),
     ]
     assert SIZE - CUT > LEAST_BYTES
+
+
+def test_a_fetch_that_is_hashed_beside_it_survives_a_cut_and_leaves_no_thread(
+    rig: Rig, origin: OriginSimulator
+) -> None:
+    rig.cores, rig.retries = Cores(2), 1
+    big = Pattern(HELP_AFTER_BYTES * 2 + 77)
+    names: set[str] = set()
+    rig.report.on_progress = lambda _: names.update(thread.name for thread in threading.enumerate())
+    origin.put("/m", big, script=[Fault(cut_after_bytes=big.size_bytes - MIB)])
+    rig.fetch(origin.url("/m", host=NAME), Digest(big.sha256))
+    assert "transfer-hash" in names
+    assert "transfer-hash" not in {thread.name for thread in threading.enumerate()}
+    assert origin.body_bytes == big.size_bytes
 
 
 def test_an_answer_that_ends_early_is_transient_and_keeps_what_came(rig: Rig, origin: OriginSimulator) -> None:
