@@ -15,8 +15,8 @@ import errno
 import fcntl
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 from reconciler.core.errors import TransientError
 from reconciler.core.quantity import format_size
@@ -40,21 +40,36 @@ def effect(label: str) -> None:
         on_effect(label)
 
 
-@contextmanager
-def _effect_of(verb: str, path: PathText) -> Iterator[None]:
-    effect(f"before {verb} {path}")
-    with storage_errors(verb, path):
-        yield
-    effect(f"after {verb} {path}")
-
-
-@contextmanager
-def storage_errors(verb: str, path: PathText) -> Iterator[None]:
+class storage_errors:  # noqa: N801 — used like the functions around it; as a generator it costs thrice as much
     """An OSError inside becomes a TransientError that says what was done to which path."""
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(error, verb, path) from error
+
+    __slots__ = ("path", "verb")
+
+    def __init__(self, verb: str, path: PathText) -> None:
+        self.verb = verb
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if isinstance(error, OSError):
+            raise storage_error(error, self.verb, self.path) from error
+
+
+class _effect_of(storage_errors):  # noqa: N801
+    """The same for an effect, of which the hook hears."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        if on_effect is not None:
+            on_effect(f"before {self.verb} {self.path}")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        super().__exit__(kind, error, tb)
+        if error is None and on_effect is not None:
+            on_effect(f"after {self.verb} {self.path}")
 
 
 def storage_error(error: OSError, verb: str, path: PathText) -> TransientError:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from reconciler import durable
 from reconciler.cas import layout, part_meta
 from reconciler.cas.hashing import read_through
+from reconciler.cas.shared_sync import SharedSync
 from reconciler.core.digest import Digest
 from reconciler.core.errors import TransientError
 from reconciler.core.observed import Place
@@ -29,7 +30,8 @@ def blob_stat(found: os.stat_result) -> BlobStat:
 class FilePart:
     """`ports.Part` on an open file; appends, and is used by one thread."""
 
-    def __init__(self, root: str, digest: Digest, fd: int, require: Callable[[], None]) -> None:
+    def __init__(self, root: str, digest: Digest, fd: int, require: Callable[[], None], names: SharedSync) -> None:
+        self._names = names
         self._root = root
         self._digest = digest
         self._fd = fd
@@ -37,6 +39,11 @@ class FilePart:
         self._path = f"{root}/{layout.part(digest)}"
         self._meta_path = f"{root}/{layout.part_meta(digest)}"
         self._size_bytes = self._writing_bytes = os.lseek(fd, 0, os.SEEK_END)
+        if not self._size_bytes:
+            # What is left when a crash came between publishing and removing the meta.
+            durable.unlink(self._meta_path)
+        self._has_meta = self._size_bytes > 0
+        """False: there is certainly none, as nobody else writes it."""
 
     @property
     def size_bytes(self) -> int:
@@ -45,6 +52,8 @@ class FilePart:
 
     def meta(self) -> PartMeta | None:
         """Its meta; None if there is none or it is unreadable."""
+        if not self._has_meta:
+            return None
         try:
             data = durable.read_file(self._meta_path)
         except TransientError:
@@ -54,6 +63,7 @@ class FilePart:
     def put_meta(self, meta: PartMeta) -> None:
         """The meta is exactly `meta`."""
         self._require()
+        self._has_meta = True
         durable.write_atomic(self._meta_path, part_meta.encode(meta), sync=False)
 
     def hash_prefix(self, update: Callable[[memoryview], object], check: Callable[[], None]) -> None:
@@ -95,15 +105,18 @@ class FilePart:
 
     def truncate(self) -> None:
         """It is empty, and without a meta: a meta must never describe bytes of another upstream."""
+        if not self._size_bytes and not self._has_meta:
+            return
         self._require()
         durable.unlink(self._meta_path)
+        self._has_meta = False
         durable.truncate(self._fd, self._path)
         self._size_bytes = self._writing_bytes = 0
 
     def publish(self) -> BlobStat:
         """Its bytes are the blob, durably; the caller has verified them."""
         self._require()
-        found = make_final(self._fd, self._root, self._digest)
+        found = make_final(self._fd, self._root, self._digest, self._names, has_meta=self._has_meta)
         protect(self._fd)
         return found
 
@@ -114,15 +127,11 @@ class FilePart:
 
 
 @contextlib.contextmanager
-def open_part(root: str, digest: Digest, require: Callable[[], None]) -> Iterator[FilePart]:
+def open_part(root: str, digest: Digest, require: Callable[[], None], names: SharedSync) -> Iterator[FilePart]:
     """The digest's part, open at its end, until the context ends."""
     fd = _open_own(f"{root}/{layout.part(digest)}")
     try:
-        part = FilePart(root, digest, fd, require)
-        if not part.size_bytes:
-            # What is left when a crash came between publishing and removing the meta.
-            durable.unlink(f"{root}/{layout.part_meta(digest)}")
-        yield part
+        yield FilePart(root, digest, fd, require, names)
     finally:
         os.close(fd)
 
@@ -157,13 +166,13 @@ def protect(fd: int) -> None:
         os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode) & ~_WRITE_BITS)
 
 
-def make_final(fd: int, root: str, digest: Digest) -> BlobStat:
+def make_final(fd: int, root: str, digest: Digest, names: SharedSync, *, has_meta: bool = True) -> BlobStat:
     """The part's bytes are the blob `digest`, durably, and there is no part any more."""
     part, blob = f"{root}/{layout.part(digest)}", f"{root}/{layout.blob(Place.BY_HASH, digest)}"
     durable.sync_file(fd, part)
     durable.rename(part, blob)
-    durable.sync_folder(f"{root}/{layout.BY_HASH}")
-    durable.sync_folder(f"{root}/{layout.TMP}")
-    durable.unlink(f"{root}/{layout.part_meta(digest)}")
+    names.sync()
+    if has_meta:
+        durable.unlink(f"{root}/{layout.part_meta(digest)}")
     with durable.storage_errors("inspect", blob):
         return blob_stat(os.fstat(fd))

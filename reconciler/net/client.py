@@ -1,12 +1,15 @@
-"""The program's one way to other hosts: the home of httpx."""
+"""The program's one way to other hosts.
+
+URLs and TLS are httpx's; requests go to httpcore, which it is built on, without its client: that
+would cost a millisecond each, and all it does of use here is to add five headers.
+"""
 
 from __future__ import annotations
 
 import functools
 import logging
 import ssl
-from collections.abc import Callable, Iterator
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from collections.abc import Callable
 
 import httpx
 
@@ -18,11 +21,30 @@ from reconciler.net.failure import NetError
 from reconciler.net.redirect import STATUSES, Hop, next_hop
 from reconciler.net.request import Call, Headers, OriginRequest
 from reconciler.net.sockets import Watch
-from reconciler.net.wire import EGRESS_HINT, Answer, Chunk, Resolve, Route, Wire, resolve_by_system, unsendable
+from reconciler.net.wire import (
+    EGRESS_HINT,
+    Answer,
+    Chunk,
+    RawHeaders,
+    Resolve,
+    Route,
+    Wire,
+    resolve_by_system,
+    unsendable,
+)
 from reconciler.ports import Clock
 
 DRAIN_BYTES = 64 * 1024
 # A redirect's body that is no longer than this is read, so that its connection can be used again.
+OWN_HEADERS: Headers = (
+    ("Accept", "*/*"),
+    ("Accept-Encoding", "identity"),
+    ("Connection", "keep-alive"),
+    ("User-Agent", "model-reconciler"),
+)
+for _name in ("httpx", "httpcore"):
+    # httpcore logs every header, and httpx, if anybody used its client, every URL: neither may reach a log.
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @functools.cache
@@ -36,16 +58,15 @@ def trusted_tls() -> ssl.SSLContext:
 class Reply:
     """The answer to a request, its redirects followed; used by one thread, closed exactly by `close`."""
 
-    def __init__(self, response: httpx.Response, entry: _LedgerEntry, done: Callable[[], None]) -> None:
-        self._response = response
-        self._chunks: Iterator[Chunk] = response.extensions["body"]
+    def __init__(self, answer: Answer, entry: _LedgerEntry, done: Callable[[], None]) -> None:
+        self._answer = answer
         self._entry = entry
         self._done = done
 
     @property
     def status(self) -> int:
         """The HTTP status, after redirects."""
-        return self._response.status_code
+        return self._answer.status
 
     @property
     def bytes_in(self) -> int:
@@ -54,8 +75,7 @@ class Reply:
 
     def header(self, name: str) -> str | None:
         """The header's value, without regard to case; None if the answer has no such header."""
-        value = self._response.headers.get(name)
-        return None if value is None else str(value)
+        return self._answer.header(name)
 
     def read(self) -> Chunk | None:
         """The next bytes of the body, as sent; None at its end. Raises NetError, or what the stop raises.
@@ -63,7 +83,7 @@ class Reply:
         A memoryview holds until the next call but one.
         """
         try:
-            chunk = next(self._chunks, None)
+            chunk = next(self._answer.body, None)
         except NetError as error:
             self._entry.code = error.code
             raise
@@ -73,7 +93,7 @@ class Reply:
 
     def close(self, code: Code | None = None) -> None:
         """The connection is free or closed and the ledger has its row, with `code` if it went wrong."""
-        self._response.close()
+        self._answer.close()
         self._entry.write(code)
         self._done()
 
@@ -96,8 +116,7 @@ class Session:
         self._clock = clock
         self._offline = offline
         self._watch = Watch(clock)
-        self._transport = _Transport(Wire(self._watch, resolve, tls))
-        self._client = _client(self._transport)
+        self._wire = Wire(self._watch, resolve, tls)
 
     def open(self, request: OriginRequest, headers: Headers, call: Call, method: str = "GET") -> Reply:
         """The answer's head, after redirects; `headers` go to every hop, the request's own to its host.
@@ -110,45 +129,34 @@ class Session:
         hops: tuple[Hop, ...] = (Hop(request.url, request.headers),)
         try:
             while True:
-                response, entry = self._send(hops[-1], request.exempt, headers, call, method)
-                if response.status_code not in STATUSES:
-                    return Reply(response, entry, self._watch.end)
-                hops = (*hops, self._follow(hops, response, entry))
+                answer, entry = self._send(hops[-1], request.exempt, headers, call, method)
+                if answer.status not in STATUSES:
+                    return Reply(answer, entry, self._watch.end)
+                hops = (*hops, self._follow(hops, answer, entry))
         except BaseException:
             self._watch.end()
             raise
 
     def close(self) -> None:
         """All connections are closed."""
-        self._client.close()
+        self._wire.close()
 
     def _send(
         self, hop: Hop, exempt: HostPort | None, headers: Headers, call: Call, method: str
-    ) -> tuple[httpx.Response, _LedgerEntry]:
+    ) -> tuple[Answer, _LedgerEntry]:
         call.stop.check()  # before the ledger has a row: nothing was sent
         url, target = _parsed(hop.url)
         entry = _LedgerEntry(self._clock, call, target)
         try:
             self._refuse(hop.url, target, call, exempt)
-            self._transport.route = Route(target, call.egress, exempt)
-            return self._ask(method, url, redact_url(hop.url), (*hop.headers, *headers)), entry
+            sent = _raw(url, (*hop.headers, *headers), redact_url(hop.url))
+            return self._wire.send(Route(target, call.egress, exempt), method, url.raw_path, sent), entry
         except NetError as error:
             entry.write(error.code)
             raise
         except BaseException:
             entry.write(Code.INTERRUPTED)
             raise
-
-    def _ask(self, method: str, url: httpx.URL, shown: str, headers: Headers) -> httpx.Response:
-        # The texts of these errors hold header values and URLs: none is passed on.
-        try:
-            request = self._client.build_request(method, url, headers=headers)
-        except UnicodeError:
-            raise unsendable(shown) from None
-        try:
-            return self._client.send(request, stream=True)
-        except httpx.HTTPError:  # the transport raises none, so it is httpx reading a Location
-            raise NetError(Code.REDIRECT_REFUSED, f"{shown} redirects to something that is not a web address") from None
 
     def _refuse(self, url: str, target: HostPort, call: Call, exempt: HostPort | None) -> None:
         if self._offline:
@@ -159,16 +167,16 @@ class Session:
         if refused is not None:
             raise NetError(Code.EGRESS_DENIED, f"{redact_url(url)}: {refused}", hint=EGRESS_HINT)
 
-    def _follow(self, hops: tuple[Hop, ...], response: httpx.Response, entry: _LedgerEntry) -> Hop:
+    def _follow(self, hops: tuple[Hop, ...], answer: Answer, entry: _LedgerEntry) -> Hop:
         code: Code | None = None
         try:
-            _drain(response)
-            return next_hop(hops, response.headers.get("location"))
+            _drain(answer)
+            return next_hop(hops, answer.header("location"))
         except NetError as error:
             code = error.code
             raise
         finally:
-            response.close()
+            answer.close()
             entry.write(code)
 
 
@@ -202,47 +210,14 @@ class _LedgerEntry:
         )
 
 
-class _Body(httpx.SyncByteStream):
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-
-    def __iter__(self) -> Iterator[bytes]:
-        return map(bytes, self._answer.body)
-
-    def close(self) -> None:
-        self._answer.close()
-
-
-class _Transport(httpx.BaseTransport):
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-        self.route: Route | None = None
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        assert self.route is not None
-        answer = self._wire.send(self.route, request.method, request.url.raw_path, request.headers.raw)
-        return httpx.Response(
-            answer.status,
-            headers=answer.headers,
-            stream=_Body(answer),
-            extensions={"body": answer.body},
-        )
-
-    def close(self) -> None:
-        self._wire.close()
-
-
-def _client(transport: _Transport) -> httpx.Client:
-    # httpx logs every URL with its query, httpcore every header: neither may reach a log.
-    for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return httpx.Client(
-        transport=transport,
-        trust_env=False,
-        follow_redirects=False,
-        headers={"Accept-Encoding": "identity", "User-Agent": "model-reconciler"},
-        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-    )
+def _raw(url: httpx.URL, headers: Headers, shown: str) -> RawHeaders:
+    """What is sent: of headers with the same name, the last one."""
+    own = (("Host", url.netloc.decode("ascii")), *OWN_HEADERS)
+    named = {name.lower(): (name, value) for name, value in (*own, *headers)}
+    try:
+        return [(name.encode("ascii"), value.encode("ascii")) for name, value in named.values()]
+    except UnicodeError:
+        raise unsendable(shown) from None
 
 
 def _parsed(url: str) -> tuple[httpx.URL, HostPort]:
@@ -254,8 +229,8 @@ def _parsed(url: str) -> tuple[httpx.URL, HostPort]:
         raise NetError(Code.HTTP, f"{redact_url(url)} is not a URL that can be asked") from None
 
 
-def _drain(response: httpx.Response) -> None:
-    length = response.headers.get("content-length", "")
+def _drain(answer: Answer) -> None:
+    length = answer.header("content-length") or ""
     if length.isdecimal() and int(length) <= DRAIN_BYTES:
-        for _ in response.iter_raw():
+        for _ in answer.body:
             pass

@@ -53,6 +53,12 @@ class Answer:
     """Raises NetError."""
     close: Callable[[], None]
 
+    def header(self, name: str) -> str | None:
+        """The header's values, joined as RFC 9110 §5.3 says, without regard to case; None if there is none."""
+        wanted = name.lower().encode()
+        values = [value for found, value in self.headers if found.lower() == wanted]
+        return b", ".join(values).decode("latin-1") if values else None
+
 
 def resolve_by_system(host: str, port: int) -> tuple[str, ...]:
     """The addresses of `host`, in the system's order; raises NetError."""

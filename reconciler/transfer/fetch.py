@@ -20,6 +20,8 @@ from reconciler.transfer.token import Canceled
 
 PREFLIGHT_IDLE_S = 10.0
 # It is only advice: a server that answers GET but never HEAD costs this and no more.
+UNRECORDED_BYTES = 128 * 1024
+# Less than this is fetched again, after a kill, sooner than an fsync writes down how to go on from it.
 
 
 class WebFetch:
@@ -261,6 +263,8 @@ class WebFetch:
 
     def _record(self) -> None:
         """The meta says whose bytes these are; what it says of other sources of the same bytes stays."""
+        if (self._download.total_bytes or UNRECORDED_BYTES) < UNRECORDED_BYTES:
+            return
         download, known = self._download, self._part.meta()
         if known is None:
             known = PartMeta((), download.total_bytes)

@@ -11,6 +11,7 @@ import pytest
 from reconciler.core.digest import Digest, digest_of
 from reconciler.core.job import Code
 from reconciler.transfer.attempt import FetchError
+from reconciler.transfer.fetch import UNRECORDED_BYTES
 from tests.e2e.fetch_rig import Rig, close_all
 from tests.fakes.origin import RETRY_1, Fault, OriginSimulator, Pattern
 
@@ -326,3 +327,22 @@ def test_small_files_share_one_connection(rig: Rig, origin: OriginSimulator) -> 
         data = f"file {number}".encode()
         rig.fetch(origin.put(f"/{number}", data), digest_of(data), len(data))
     assert origin.connections == 1
+
+
+def test_a_short_file_is_fetched_again_rather_than_written_down(rig: Rig, origin: OriginSimulator) -> None:
+    short = DATA[: UNRECORDED_BYTES - 1]
+    url = origin.put("/m", short, script=[Fault(cut_after_bytes=1000)])
+    rig.retries = 0
+    with pytest.raises(FetchError):
+        rig.fetch(url, digest_of(short), len(short))
+    assert rig.part(digest_of(short)) == short[:1000]
+    assert list(rig.folder.rglob("*.meta")) == []
+    rig.fetch(url, digest_of(short), len(short))
+    assert rig.blob(digest_of(short)) == short
+    assert [seen.range for seen in origin.requests] == [None, None]
+
+
+def test_a_short_file_is_gone_on_from_within_one_fetch(rig: Rig, origin: OriginSimulator) -> None:
+    short = DATA[: UNRECORDED_BYTES - 1]
+    rig.fetch(origin.put("/m", short, script=[Fault(cut_after_bytes=1000)]), digest_of(short), len(short))
+    assert [seen.range for seen in origin.requests] == [None, "bytes=1000-"]
