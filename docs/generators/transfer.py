@@ -6,7 +6,7 @@ from pathlib import Path
 
 from generators.markdown import code, table
 
-from reconciler.transfer.protocol import TABLE, Phase, Row, Step
+from reconciler.transfer.protocol_table import TABLE, Phase, Row, Step
 
 PAGE = Path(__file__).parents[1] / "design" / "transfer.md"
 BEGIN, END = "<!-- tables: made by docs/generate.py -->", "<!-- end of tables -->"

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
 
-from reconciler.core.change import AppendLedger, Change, DropJob, OwnBlob, PutJob, SetFact
+from reconciler.core.change import AppendLedger, Change, DropJob, PutJob, SetFact
 from reconciler.core.digest import Digest
 from reconciler.core.event import EventDraft, JsonValue
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
-from reconciler.core.job_table import Happening, after, may
+from reconciler.core.job_table import Happening, after
 from reconciler.ports import Clock
+from reconciler.transfer import decisions
 from reconciler.transfer.clerk import Clerk, Settled
+from reconciler.transfer.decisions import Decision
 from reconciler.transfer.look import Seen
 from reconciler.transfer.outcome import Done, Failed, HostFull, Outcome, SetAside, Stopped, Wait
-from reconciler.transfer.patience import Patience
+from reconciler.transfer.patience import Patience, Pause
 from reconciler.transfer.permits import NO_HOST, Permits
 from reconciler.transfer.record import (
     NO_FACTS,
@@ -28,16 +29,12 @@ from reconciler.transfer.record import (
     Record,
     at_work,
     enrolled,
-    laid_to_rest,
     ledger_event,
-    requeued,
     same_work,
-    to_the_end,
     told,
     told_complete,
     told_of,
     unrecorded,
-    worse,
 )
 from reconciler.transfer.running import Dispatcher, Order, Run, source_host
 from reconciler.transfer.throughput import THROUGHPUT, encode, smoothed
@@ -170,7 +167,7 @@ class Docket:
             case Done():
                 self._complete(record, outcome)
             case SetAside():
-                self._gone_wrong(record, outcome)
+                self._decide(record, decisions.set_aside(record, outcome, self._clock.now()), self._gone(record))
             case Stopped() | HostFull() | Wait() | Failed():
                 self._unfinished(record, outcome)
 
@@ -205,7 +202,7 @@ class Docket:
             record.job = enrolled(record.spec, record.job, row, at)
             self.records[record.digest] = record
             self.coalesced += len(record.spec.owners) - 1
-            changes += self._owning(record, at)
+            changes += decisions.owning(record, at)
             events += told(record.spec, record.job, Status(record.job.state.value))
 
         def settled(error: Exception | None) -> bool:
@@ -218,12 +215,6 @@ class Docket:
             return wakes > 0
 
         self._clerk.tell(tuple(changes), tuple(events), settled)
-
-    def _owning(self, record: Record, at: datetime) -> tuple[Change, ...]:
-        """A queued job, and before the first byte ours: bytes that are only to be hashed are not yet."""
-        put = PutJob(record.job)
-        fetches = record.spec.kind is JobKind.FETCH and record.spec.held is None
-        return (OwnBlob(record.digest, at), put) if fetches else (put,)
 
     def _settle(self, record: Record) -> bool:
         """The last decision is durable: goes on with what is wanted by now. Whether the loop should know."""
@@ -246,52 +237,23 @@ class Docket:
         if record.wanted is None:
             self._drop(record)
         elif record.wanted.held is not None:
-            self._lay_to_rest(record, record.wanted)
+            decision = decisions.lay_to_rest(record, record.wanted, self._clock.now())
+            self._decide(record, decision, self._settled(record))
         else:
             self._requeue(record, fresh=True)
 
     def _requeue(self, record: Record, *, fresh: bool) -> None:
         assert record.wanted is not None
-        at = self._clock.now()
-        record.spec = record.wanted
-        record.job = requeued(record.job, record.spec, at, fresh=fresh)
-        record.next_source, record.failures = 0, ()
-        if fresh:
-            record.rests.clear()
-            record.spent_s, record.is_degraded = 0.0, False
-        events = told(record.spec, record.job, Status.QUEUED)
-        self._decide(record, self._owning(record, at), events, self._settled(record))
-
-    def _lay_to_rest(self, record: Record, wanted: JobSpec) -> None:
-        was = record.job.state
-        record.spec = wanted
-        record.job = laid_to_rest(record.job, wanted, self._clock.now())
-        record.next_source, record.failures = 0, ()
-        is_news = was is not record.job.state or record.job.state is JobState.WAITING
-        events = told(record.spec, record.job, Status(record.job.state.value)) if is_news else ()
-        self._decide(record, (PutJob(record.job),), events, self._settled(record))
+        decision = decisions.queue(record, record.wanted, self._clock.now(), fresh=fresh)
+        self._decide(record, decision, self._settled(record))
 
     def _drop(self, record: Record) -> None:
-        events: tuple[EventDraft, ...] = ()
-        if may(record.job.state, Happening.UNWANTED):  # else that was told; nothing is left to cancel
-            record.job = after(record.job, (Happening.UNWANTED,), at=self._clock.now(), code=Code.CANCELED)
-            events = told_of(record.spec, record.job, Happening.UNWANTED)
-        dropped = (DropJob(record.digest),)
-        self._decide(record, dropped, events, self._gone(record, again=True))
+        self._decide(record, decisions.drop(record, self._clock.now()), self._gone(record, again=True))
 
     def _complete(self, record: Record, done: Done) -> None:
-        record.job = after(record.job, to_the_end(record.job), at=self._clock.now())
-        changes = (*done.changes, DropJob(record.digest), *self._measured(done))
-        events = told_complete(record.spec, record.job, done.size_bytes)
+        decision = decisions.complete(record, done, self._clock.now(), self._measured(done))
         self._brought.add(record.digest)
-        self._decide(record, changes, events, self._gone(record))
-
-    def _gone_wrong(self, record: Record, outcome: SetAside) -> None:
-        """The job is over rather than in error: the next plan sees no bytes and asks for a fetch."""
-        record.job = worse(record.job, Happening.FAILED, outcome.code, outcome.message, self._clock.now())
-        changes = (*outcome.changes, DropJob(record.digest))
-        events = told(record.spec, record.job, Status.ERROR)
-        self._decide(record, changes, events, self._gone(record))
+        self._decide(record, decision, self._gone(record))
 
     def _unfinished(self, record: Record, outcome: Stopped | HostFull | Wait | Failed) -> None:
         if isinstance(outcome, Stopped) and self.stopping:
@@ -299,40 +261,21 @@ class Docket:
             self._tell(record, (), (), _ignored)  # its row stays: the next process finds it interrupted
         elif record.changed:
             self._follow(record)
+        elif isinstance(outcome, Stopped):
+            self._requeue(record, fresh=False)
         else:
-            match outcome:
-                case Stopped():
-                    self._requeue(record, fresh=False)
-                case HostFull():
-                    self._queue_again(record, outcome)
-                case Wait():
-                    self._wait(record, outcome)
-                case Failed():
-                    self._fail(record, outcome)
+            self._decide(record, self._ended(record, outcome), self._settled(record))
 
-    def _queue_again(self, record: Record, outcome: HostFull) -> None:
-        """Its turn came long ago: it is the first in line at the next host."""
-        record.next_source, record.failures, record.in_front = outcome.next_source, outcome.failures, True
-        record.job = after(record.job, (*at_work(record.job), Happening.NO_ROOM), at=self._clock.now())
-        events = told_of(record.spec, record.job, Happening.NO_ROOM)
-        self._decide(record, (PutJob(record.job),), events, self._settled(record))
-
-    def _wait(self, record: Record, outcome: Wait) -> None:
-        pause = self._patience.pause(record, outcome)
-        record.job = worse(record.job, Happening.PUT_OFF, outcome.code, outcome.message, self._clock.now())
-        self._put_off(record, pause.delay_s, asked=pause.asked)
-        events = told_of(record.spec, record.job, Happening.PUT_OFF)
-        self._decide(record, (PutJob(record.job),), events, self._settled(record))
-
-    def _fail(self, record: Record, outcome: Failed) -> None:
-        record.job = worse(record.job, Happening.FAILED, outcome.code, outcome.message, self._clock.now())
-        events = told_of(record.spec, record.job, Happening.FAILED)
-        self._decide(record, (PutJob(record.job),), events, self._settled(record))
-
-    def _put_off(self, record: Record, delay_s: float, *, asked: bool) -> None:
-        at = self._clock.now() + timedelta(seconds=delay_s)
-        record.due_s = self._clock.monotonic() + delay_s
-        record.job = replace(record.job, next_attempt_at=at, server_asked=asked)
+    def _ended(self, record: Record, outcome: HostFull | Wait | Failed) -> Decision:
+        at = self._clock.now()
+        match outcome:
+            case HostFull():
+                return decisions.queue_in_front(record, outcome, at)
+            case Wait():
+                pause = self._patience.pause(record, outcome)
+                return decisions.put_off(record, outcome, pause, at, self._clock.monotonic())
+            case Failed():
+                return decisions.fail(record, outcome, at)
 
     def _measured(self, done: Done) -> tuple[Change, ...]:
         """What the registry is to remember of the line."""
@@ -401,11 +344,9 @@ class Docket:
 
     # ---- commits ----------------------------------------------------------------------------
 
-    def _decide(
-        self, record: Record, changes: tuple[Change, ...], events: tuple[EventDraft, ...], settled: Settled
-    ) -> None:
+    def _decide(self, record: Record, decision: Decision, settled: Settled) -> None:
         record.phase = Phase.COMMITTING
-        self._tell(record, changes, events, settled)
+        self._tell(record, decision.changes, decision.events, settled)
 
     def _tell(
         self, record: Record, changes: tuple[Change, ...], events: tuple[EventDraft, ...], settled: Settled
@@ -437,7 +378,8 @@ class Docket:
             return self._forgotten(record)
         record.job = unrecorded(record.job, error)
         if record.job.state is JobState.WAITING:
-            self._put_off(record, self._patience.own_s(record.job.attempts), asked=False)
+            pause = Pause(self._patience.own_s(record.job.attempts), asked=False)
+            decisions.wait(record, pause, self._clock.now(), self._clock.monotonic())
         return self._rest(record)
 
     def _forgotten(self, record: Record) -> bool:

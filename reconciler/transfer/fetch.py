@@ -11,7 +11,8 @@ from reconciler.net.failure import NetError
 from reconciler.ports import Clock, Part, PartMeta
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.outcome import Received
-from reconciler.transfer.protocol import Download, Head, Held, Phase, Sign, Step, Verdict
+from reconciler.transfer.protocol import Download, Head, Held, Verdict
+from reconciler.transfer.protocol_table import Phase, Sign, Step
 from reconciler.transfer.pump import Answer, Meter, Sink, pump
 from reconciler.transfer.report import PREFLIGHT, PURPOSE, Fetched, Order, Session, head_of
 from reconciler.transfer.retry import FRUITFUL_BYTES, Tries, retry_after_s, sleep_through

@@ -2,8 +2,9 @@
 
 Who may do what:
 
-- There is one lock for all that is remembered, `_lock`. It guards records, permits, the clerk's queue and the list of running
-  jobs; methods whose names start with `_` expect it to be held unless their docstring says otherwise.
+- There is one lock for all that is remembered, `_lock`. It guards records, permits, the clerk's queue
+  and the list of running jobs; methods whose names start with `_` expect it to be held unless their
+  docstring says otherwise.
 - With it held nothing is read, written, committed, cancelled or called back: registry, store,
   origins, cancel tokens and `wake` are used only without it. So no two locks are ever waited for
   in two orders, and a slow disk never delays `progress`.

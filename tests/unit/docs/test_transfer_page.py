@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.transfer.protocol import Sign
+from reconciler.transfer.protocol_table import Sign
 
 DOCS = Path(__file__).parents[3] / "docs"
 

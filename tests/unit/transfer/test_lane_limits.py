@@ -59,6 +59,16 @@ def checks_after(node: Node, *steps_s: float) -> Work:
     return work
 
 
+def admitted(node: Node, need_bytes: int) -> Work:
+    """A fetch that asks for room first."""
+
+    def work(spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
+        report.admit(need_bytes)
+        return node.origins.publish(spec, ONE, report)
+
+    return work
+
+
 class TestSources:
     def test_a_mirror_that_asked_for_an_hour_does_not_hold_up_the_next_one(self, node: Node) -> None:
         spec = node.fetch(ONE, A, B)
@@ -203,7 +213,7 @@ class TestBudgets:
             stop.check()
             return node.origins.publish(spec, ONE, report)
 
-        node.origins.then(A, fills_up, lambda s, t, r: (r.admit(len(ONE)), node.origins.publish(s, ONE, r))[1])
+        node.origins.then(A, fills_up, admitted(node, len(ONE)))
         node.store.used_bytes += 200
         node.lane.ensure((spec,))
         node.wait_woken(1)
@@ -229,11 +239,11 @@ class TestBudgets:
         for source in (A, B, C):
             data = node.origins.held[source.redacted]
 
-            def admitted(spec: JobSpec, _stop: Stop, report: Report, data: bytes = data) -> Fetched:
+            def work(spec: JobSpec, _stop: Stop, report: Report, data: bytes = data) -> Fetched:
                 report.admit(len(data))
                 return node.origins.publish(spec, data, report)
 
-            node.origins.then(source, admitted)
+            node.origins.then(source, work)
         node.lane.ensure(specs)
         node.wait_woken(3)
         assert [node.job(spec.digest) is None for spec in specs].count(True) == 1
@@ -246,7 +256,7 @@ class TestBudgets:
         node.store.put(node.own(b"y" * 500), b"y" * 500)
         node.lane.set_budgets(replace(FREE, quota_bytes=700))
         spec = replace(node.fetch(ONE, A), size_bytes=None)
-        node.origins.then(A, lambda s, t, r: (r.admit(len(ONE)), node.origins.publish(s, ONE, r))[1])
+        node.origins.then(A, admitted(node, len(ONE)))
         node.lane.ensure((spec,))
         node.wait_woken(1)
         job = job_of(node, spec)
@@ -280,7 +290,7 @@ class TestThroughput:
         node.lane.recover({}, {THROUGHPUT: "1"})
         node.lane.set_budgets(replace(FREE, hard_s=60))
         spec = node.fetch(ONE, A, B)
-        node.origins.then(A, lambda s, t, r: (r.admit(100 * MIB), node.origins.publish(s, ONE, r))[1])
+        node.origins.then(A, admitted(node, 100 * MIB))
         node.lane.ensure((spec,))
         node.wait_woken(1)
         job = job_of(node, spec)

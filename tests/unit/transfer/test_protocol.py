@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.job import Code
-from reconciler.transfer.protocol import TABLE, Ask, Download, Head, Held, Phase, Sign, Step, Verdict
+from reconciler.transfer.protocol import Ask, Download, Head, Held, Verdict
+from reconciler.transfer.protocol_table import TABLE, Phase, Sign, Step
 
 FRESH = Held(0, None, None)
 PART = Held(40, '"v1"', 100)
