@@ -114,7 +114,7 @@ class FilePart:
         self._size_bytes = self._writing_bytes = 0
 
     def publish(self) -> BlobStat:
-        """Its bytes are the blob, durably; the caller has verified them."""
+        """Its bytes are the blob, durably; the caller has verified them. One that could not be synced is gone."""
         self._require()
         found = make_final(self._fd, self._root, self._digest, self._names, has_meta=self._has_meta)
         protect(self._fd)
@@ -169,7 +169,13 @@ def protect(fd: int) -> None:
 def make_final(fd: int, root: str, digest: Digest, names: SharedSync, *, has_meta: bool = True) -> BlobStat:
     """The part's bytes are the blob `digest`, durably, and there is no part any more."""
     part, blob = f"{root}/{layout.part(digest)}", f"{root}/{layout.blob(Place.BY_HASH, digest)}"
-    durable.sync_file(fd, part)
+    try:
+        durable.sync_file(fd, part)
+    except TransientError:
+        # Bytes that the disk did not take are told of once: the next fsync of the same file would succeed without them.
+        with contextlib.suppress(TransientError):
+            remove_part(root, digest)
+        raise
     durable.rename(part, blob)
     names.sync()
     if has_meta:

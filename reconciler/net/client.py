@@ -170,6 +170,7 @@ class Session:
     def _follow(self, hops: tuple[Hop, ...], answer: Answer, entry: _LedgerEntry) -> Hop:
         code: Code | None = None
         try:
+            self._watch.asked()  # what comes now is no answer either
             _drain(answer)
             return next_hop(hops, answer.header("location"))
         except NetError as error:

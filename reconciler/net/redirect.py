@@ -45,12 +45,11 @@ def next_hop(hops: tuple[Hop, ...], location: str | None) -> Hop:
 def _without_userinfo(base: str, location: str) -> str | None:
     try:
         parts = urlsplit(urljoin(base, location))
-        _ = parts.port  # raises ValueError when it is not a number from 0 to 65535
+        url = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
+        target = host_port(url)  # raises ValueError for no host, and for a port that is not from 0 to 65535
     except ValueError:
         return None
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-        return None
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
+    return url if target.scheme in DEFAULT_PORTS else None
 
 
 def _refused(message: str) -> NetError:

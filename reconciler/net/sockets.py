@@ -50,6 +50,9 @@ class Watch:
         self.idle_timeout_s = 0.0
         self.active: socket.socket | None = None
         """The socket in use: what `interrupt` shuts down."""
+        self.ended = False
+        """Whether the other side has ended the stream since the last request."""
+        self._asked_s: float | None = None
 
     def begin(self, call: Call) -> None:
         """The call's stop and idle limit count from now on."""
@@ -62,6 +65,21 @@ class Watch:
         """No call runs; idle connections stay as they are."""
         self._withdraw()
         self._stop, self._withdraw, self.active = _NeverStop(), lambda: None, None
+        self._asked_s = None
+
+    def asked(self) -> None:
+        """A request is on its way: until `answered`, bytes that complete no head count as silence."""
+        self._asked_s, self.ended = self._clock.monotonic(), False
+
+    def answered(self) -> None:
+        """The head of the answer is there: from now on every byte ends a silence."""
+        self._asked_s = None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the head of the answer has not come within the idle limit, however much else has."""
+        since_s, limit_s = self._asked_s, self.idle_timeout_s
+        return since_s is not None and limit_s > 0 and self._clock.monotonic() - since_s >= limit_s
 
     def check(self) -> None:
         """Return while the call may go on; raises what its stop raises."""
@@ -106,12 +124,15 @@ class Channel:
     def read(self, max_bytes: int) -> bytes:
         """Up to `max_bytes`; empty at the end of the stream. Raises NetError, or what the stop raises."""
         limit_s = self._watch.idle_timeout_s
+        if self._watch.overdue:
+            raise _headless(self._peer, limit_s)
         self._enter(limit_s)
         data = self._watch.wait(
             lambda: self.sock.recv(max_bytes), limit_s=limit_s, late=lambda: _idle(self._peer, limit_s), peer=self._peer
         )
         if not data:
             self._watch.check()
+            self._watch.ended = True
         return data
 
     def fill(self, buffer: memoryview) -> int:
@@ -134,6 +155,7 @@ class Channel:
     def write(self, data: bytes) -> None:
         """All of `data` is handed to the kernel."""
         limit_s = self._watch.idle_timeout_s
+        self._watch.asked()
         self._enter(limit_s)
         rest = memoryview(data)
         while rest:
@@ -258,6 +280,10 @@ def _poll(sock: socket.socket, events: int, timeout_s: float) -> list[tuple[int,
 
 def _idle(peer: str, limit_s: float) -> NetError:
     return NetError(Code.IDLE_TIMEOUT, f"{peer} sent nothing for {limit_s:g} s", transient=True)
+
+
+def _headless(peer: str, limit_s: float) -> NetError:
+    return NetError(Code.IDLE_TIMEOUT, f"{peer} completed no head of an answer in {limit_s:g} s", transient=True)
 
 
 def _connect_late(peer: str) -> NetError:

@@ -84,6 +84,7 @@ class Wire:
     """Connections of one session; used by one thread. Idle ones are kept while the rules stay the same."""
 
     def __init__(self, watch: Watch, resolve: Resolve, tls: Callable[[], ssl.SSLContext]) -> None:
+        self._watch = watch
         self._backend = _Backend(watch, resolve)
         self._tls = tls
         self._pools: dict[str, httpcore.ConnectionPool] = {}
@@ -100,9 +101,11 @@ class Wire:
             content=body or None,
         )
         peer = f"{target.host}:{target.port}"
-        with _wrapped(peer):
+        with _wrapped(peer, self._watch):
             response = self._pool(target.scheme).handle_request(request)
-        return Answer(response.status, response.headers, _body(response, method, peer), response.close)
+        self._watch.answered()
+        body = _body(response, method, peer, self._watch)
+        return Answer(response.status, response.headers, body, response.close)
 
     def close(self) -> None:
         """All connections are closed; a later request opens new ones."""
@@ -191,11 +194,11 @@ class _Stream(httpcore.NetworkStream):
                 return None
 
 
-def _body(response: httpcore.Response, method: str, peer: str) -> Iterator[Chunk]:
+def _body(response: httpcore.Response, method: str, peer: str, watch: Watch) -> Iterator[Chunk]:
     told = response.extensions
     length = direct_bytes(method, told.get("http_version"), response.status, response.headers)
     stream = told.get("network_stream")
-    with _wrapped(peer):
+    with _wrapped(peer, watch):
         chunks = iter(response.iter_stream())
         if length is None or not isinstance(stream, _Stream):
             yield from chunks
@@ -206,14 +209,17 @@ def _body(response: httpcore.Response, method: str, peer: str) -> Iterator[Chunk
 
 
 @contextlib.contextmanager
-def _wrapped(peer: str) -> Iterator[None]:
+def _wrapped(peer: str, watch: Watch) -> Iterator[None]:
     # The texts of httpcore's errors may quote what the peer sent or the URL: none is passed on.
     try:
         yield
     except httpcore.LocalProtocolError:
         raise unsendable(peer) from None
     except httpcore.ProtocolError:
-        raise ended_early(peer) from None
+        if watch.ended:
+            raise ended_early(peer) from None
+        # Transient, because what is half way between, such as a proxy, answers like this while it restarts.
+        raise NetError(Code.HTTP, f"{peer} sent something that is not HTTP/1.1", transient=True) from None
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.PoolTimeout) as error:
         raise NetError(
             Code.CONNECT, f"the connection to {peer} failed: {type(error).__name__}", transient=True

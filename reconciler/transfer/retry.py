@@ -22,6 +22,8 @@ FRUITFUL_BYTES = 2**20
 LONGEST_PAUSE_S = 10.0  # decision 10: a longer wait is the job state `waiting`
 FIRST_PAUSE_S = 0.25
 # Most drops are one lost connection: a quarter of a second is no burden to anybody, and it doubles.
+LONGEST_ASKED_S = 24 * 3600.0
+# An origin that names a day next year is asked again tomorrow: a typo must not shelve a model for good.
 SLICE_S = 0.25  # how long a cancelled job may go on sleeping
 _SECONDS = re.compile(r"\d{1,9}").fullmatch
 
@@ -72,17 +74,17 @@ def slices(seconds: float) -> list[float]:
 
 
 def retry_after_s(text: str | None, now: datetime) -> float | None:
-    """The seconds that a Retry-After header asks for (RFC 9110 §10.2.3); None if it is absent or unreadable."""
+    """The seconds that a Retry-After header asks for (RFC 9110 §10.2.3), at most a day; None if it can't be read."""
     if text is None:
         return None
     if _SECONDS(text.strip()):
-        return float(text)
+        return min(LONGEST_ASKED_S, float(text))
     try:
         at = parsedate_to_datetime(text)
     except ValueError:
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - now).total_seconds())
+    return min(LONGEST_ASKED_S, max(0.0, (at - now).total_seconds()))
 
 
 def _pause_s(state: tenacity.RetryCallState) -> float:

@@ -30,7 +30,8 @@ def test_headers_stay_with_their_scheme_host_and_port(
 
 
 @pytest.mark.parametrize(
-    "location", [None, "", "http://a.example/", "ftp://a.example/", "https://", "https://a:x/", "https://a.example/x"]
+    "location",
+    [None, "", "http://a.example/", "ftp://a.example/", "https://", "https://.", "https://a:x/", "https://a.example/x"],
 )
 def test_a_downgrade_a_circle_and_nonsense_are_refused(location: str | None) -> None:
     with pytest.raises(NetError) as caught:

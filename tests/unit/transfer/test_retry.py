@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.core.job import Code
 from reconciler.transfer.failure import FetchError
-from reconciler.transfer.retry import LONGEST_PAUSE_S, SLICE_S, Tries, retry_after_s, slices
+from reconciler.transfer.retry import LONGEST_ASKED_S, LONGEST_PAUSE_S, SLICE_S, Tries, retry_after_s, slices
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 
@@ -86,6 +86,8 @@ def test_everything_else_ends_at_once(error: Exception) -> None:
         ("-5", None),
         ("9" * 400, None),
         ("Mon, 05 Jan 99999 12:00:30 GMT", None),
+        ("999999999", LONGEST_ASKED_S),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", LONGEST_ASKED_S),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str | None, wanted: float | None) -> None:
