@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from generators import api, cli, codes, conditions, events, manifest, processes, schemas, settings, transfer
+from generators import api, cli, codes, conditions, events, faults, manifest, processes, schemas, settings, transfer
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,6 +27,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "docs/reference/conditions-and-reasons.md": conditions.page,
     "docs/reference/http-api.md": api.page,
     "docs/reference/events.md": events.page,
+    "docs/reference/download-faults.md": faults.page,
 }
 
 

@@ -110,6 +110,10 @@ class Fault:
     """Send no faster than this."""
     refuse_head: bool = False
     """Answer 405 to HEAD."""
+    raw: bytes | None = None
+    """Send exactly these bytes, head and all, and close the connection; they count as no body bytes."""
+    endless: bytes = b""
+    """Sent after `raw` again and again, `bytes_per_s` of it if that is set, until the other side has had enough."""
 
 
 @dataclass
@@ -283,6 +287,8 @@ class _Response:
         if fault.drop:
             return False
         self._closing.wait(fault.stall_before_head_s)
+        if fault.raw is not None:
+            return self._raw(fault.raw, fault.endless)
         if seen.method not in ("GET", "HEAD") or (seen.method == "HEAD" and fault.refuse_head):
             return self._plain(405, (), b"")
         if fault.redirect is not None:
@@ -290,6 +296,15 @@ class _Response:
         if fault.status is not None and fault.status not in (200, 206):
             return self._plain(fault.status, fault.headers, fault.body)
         return self._file_response()
+
+    def _raw(self, data: bytes, endless: bytes) -> bool:
+        self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        self._stream.sendall(data)
+        while endless and not self._closing.is_set():
+            self._stream.sendall(endless)
+            if self._fault.bytes_per_s is not None:
+                self._closing.wait(len(endless) / self._fault.bytes_per_s)
+        return False
 
     def _plain(self, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> bool:
         self._head(status, (*headers, ("Content-Length", str(len(body)))))
