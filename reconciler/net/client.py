@@ -172,7 +172,7 @@ class Session:
         try:
             self._watch.asked()  # what comes now is no answer either
             _drain(answer)
-            return next_hop(hops, answer.header("location"))
+            return _askable(next_hop(hops, answer.header("location")), hops[-1])
         except NetError as error:
             code = error.code
             raise
@@ -228,6 +228,16 @@ def _parsed(url: str) -> tuple[httpx.URL, HostPort]:
         return parsed, host_port(str(parsed))
     except (httpx.InvalidURL, ValueError):
         raise NetError(Code.HTTP, f"{redact_url(url)} is not a URL that can be asked") from None
+
+
+def _askable(hop: Hop, last: Hop) -> Hop:
+    """The hop; a redirect to what no request can be made of is the fault of whoever sent it."""
+    try:
+        _parsed(hop.url)
+    except NetError:
+        message = f"{redact_url(last.url)} redirects to something that is not a web address"
+        raise NetError(Code.REDIRECT_REFUSED, message) from None
+    return hop
 
 
 def _drain(answer: Answer) -> None:

@@ -57,7 +57,15 @@ class Answer:
         """The header's values, joined as RFC 9110 §5.3 says, without regard to case; None if there is none."""
         wanted = name.lower().encode()
         values = [value for found, value in self.headers if found.lower() == wanted]
-        return b", ".join(values).decode("latin-1") if values else None
+        return _decoded(b", ".join(values)) if values else None
+
+
+def _decoded(value: bytes) -> str:
+    """RFC 9110 knows only ASCII; what goes beyond it is mostly UTF-8, as in a Location, and anything is Latin-1."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def resolve_by_system(host: str, port: int) -> tuple[str, ...]:
@@ -104,8 +112,8 @@ class Wire:
         with _wrapped(peer, self._watch):
             response = self._pool(target.scheme).handle_request(request)
         self._watch.answered()
-        body = _body(response, method, peer, self._watch)
-        return Answer(response.status, response.headers, body, response.close)
+        chunks = _body(response, method, peer, self._watch)
+        return Answer(response.status, response.headers, chunks, response.close)
 
     def close(self) -> None:
         """All connections are closed; a later request opens new ones."""

@@ -95,4 +95,6 @@ def _pause_s(state: tenacity.RetryCallState) -> float:
 
 
 def _may_work_soon(error: BaseException) -> bool:
-    return isinstance(error, FetchError) and error.transient and (error.retry_after_s or 0.0) <= LONGEST_PAUSE_S
+    if not isinstance(error, FetchError) or error.whole_job:  # there is no more room a moment later
+        return False
+    return error.transient and (error.retry_after_s or 0.0) <= LONGEST_PAUSE_S

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from reconciler.cas.files import FileBlobStore
 from reconciler.clock import SystemClock
-from reconciler.core.desired import Transfer
+from reconciler.core.desired import Budgets, Transfer
 from reconciler.core.digest import digest_of
 from reconciler.core.egress import EgressPolicy
 from reconciler.core.event import Topic
@@ -24,8 +24,9 @@ from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.source import Source, WebFile
 from reconciler.net.client import Session
 from reconciler.origins.catalog import SourceOrigins
-from reconciler.transfer.attempt import PURPOSE, Attempts
+from reconciler.transfer.attempt import Attempts
 from reconciler.transfer.lane import ThreadLane
+from reconciler.transfer.report import PURPOSE
 from tests.e2e.fetch_rig import STORE_ID
 from tests.fakes.memory_registry import MemoryRegistry
 from tests.faults.world import DATA, IDLE_S, LOOPBACK, SIZE, End
@@ -60,6 +61,7 @@ class Download:
     origins: SourceOrigins = field(default_factory=SourceOrigins)
     session: Callable[[], Session] = lambda: Session(SystemClock())
     jobs: Mapping[str, Job] = field(default_factory=dict)
+    preflight: bool = False
 
     def store(self) -> FileBlobStore:
         """The store, which exists."""
@@ -79,7 +81,7 @@ class Download:
         ids = itertools.count(1)
 
         def attempts() -> Attempts:
-            return Attempts(store, self.origins, self.session(), clock, sleep=lambda _: None)
+            return Attempts(store, self.origins, self.session(), clock, preflight=self.preflight, sleep=lambda _: None)
 
         lane = ThreadLane(
             registry,
@@ -87,12 +89,12 @@ class Download:
             clock,
             attempts,
             lambda: None,
-            0,
             lambda: f"corr-{next(ids)}",
             hub_host="hub.invalid",
             jitter=lambda: 0.0,
         )
         lane.set_egress(self.egress)
+        lane.set_budgets(Budgets(reserve_bytes=0))
         lane.ensure((self.spec(),))
         until(stop_when or (lambda: not lane.active()))
         assert lane.stop(PATIENCE_S)
