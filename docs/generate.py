@@ -18,6 +18,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "schemas/manifest.schema.json": schemas.manifest,
     "schemas/lock.schema.json": schemas.lock,
     "schemas/model_record.schema.json": schemas.model_record,
+    "schemas/egress_ledger.schema.json": schemas.egress_ledger,
     "docs/design/processes.md": processes.page,
     "docs/design/transfer.md": transfer.page,
     "docs/reference/manifest.md": manifest.page,

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from reconciler.core.history import DEFAULT_PROJECT
 from reconciler.core.quantity import parse_duration
 from reconciler.core.source import PUBLIC_HUB
 from reconciler.environment import InvalidSettingError
@@ -145,6 +146,13 @@ def _listen(value: object) -> str:
     is_port = port.isascii() and port.isdecimal() and int(port) <= 65535
     if not colon or not bare or not is_port or (":" in bare) != (host != bare) or bare.split() != [bare]:
         raise ValueError(f"wanted HOST:PORT, such as {DEFAULT_LISTEN} or [::1]:0, got {text!r}")
+    return text
+
+
+def _project(value: object) -> str:
+    text = str(value).strip()
+    if not text or not text.isprintable():
+        raise ValueError(f"wanted a name of printable characters, got {text!r}")
     return text
 
 
@@ -278,6 +286,8 @@ class Settings(BaseSettings):
     """The least that `serve` logs: debug, info, warning or error."""
     env_file: Annotated[Path | None, BeforeValidator(_optional_file)] = Field(default=None)
     """A file of `NAME=value` lines that `serve` reads at its start and on SIGHUP; the environment wins over it."""
+    project_id: Annotated[str, BeforeValidator(_project)] = Field(default=DEFAULT_PROJECT)
+    """What the egress ledger files this node's requests under."""
     against: Annotated[str | None, BeforeValidator(_node)] = Field(default=None)
     """The node that `reconcile --dry-run` plans for, by the address of its state API; None: this one."""
     against_token: Annotated[str | None, BeforeValidator(_optional_reference)] = Field(default=None)

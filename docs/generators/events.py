@@ -96,14 +96,21 @@ PAYLOADS: dict[Topic, tuple[str, dict[str, str]]] = {
         {"object, type, status, reason, message": "the condition; see [conditions](conditions-and-reasons.md)"},
     ),
     Topic.EGRESS_LEDGER: (
-        "An attempt to reach another host has ended.",
+        "An attempt to reach another host has ended. The payload is a row of the ledger, as "
+        "`schemas/egress_ledger.schema.json` says.",
         {
+            "time": "when it was over",
             "decision": "`allow` or `deny`",
-            "reason_code": "why, or how it ended",
-            "dest": "`{host, port, protocol}`",
-            "bytes_in": "bytes received",
+            "reason_code": "what it was for, or what went wrong",
+            "posture": "of the policy that decided: `off`, `public`, `allowlist` or `custom`",
+            "project_id": "`RECONCILER_PROJECT_ID`",
+            "dest": "`{host, ip, sni, port, protocol}`; without `ip` there was no connection, without `sni` no TLS",
+            "bytes_in": "of the body, received",
+            "bytes_out": "of the request, sent",
             "duration_ms": "how long it took",
+            "tool_id": "what it was for, such as `models.download`",
             "corr_id": "the job it was made for",
+            "error": "why it was denied or failed",
         },
     ),
     Topic.CONCURRENCY_CHANGED: (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.core.ledger import ledger_schema_text
 from reconciler.manifest.schema import lock_schema_text, schema_text
 from reconciler.registry.record import record_schema_text
 
@@ -19,3 +20,8 @@ def lock() -> str:
 def model_record() -> str:
     """The schema of `models/<name>.json`."""
     return record_schema_text()
+
+
+def egress_ledger() -> str:
+    """The schema of a row of the egress ledger."""
+    return ledger_schema_text()

@@ -7,6 +7,7 @@ import importlib
 from reconciler.assembly.build import observe_with, open_registry
 from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow
+from reconciler.core.ledger import ledger_schema_text
 from reconciler.core.observed import ObservedState
 from reconciler.core.report import Diagnostic
 from reconciler.loop.source import read_layers, real_paths
@@ -47,9 +48,11 @@ def observe_now(settings: Settings) -> ObservedState:
 
 
 def schema(what: str) -> str:
-    """The JSON Schema of a `manifest` or a `model-record`, as text."""
+    """The JSON Schema of a `manifest`, a `model-record` or an `egress-ledger` row, as text."""
     if what == "manifest":
         text: str = importlib.import_module("reconciler.manifest.schema").schema_text()
-    else:
+    elif what == "model-record":
         text = importlib.import_module("reconciler.registry.record").record_schema_text()
+    else:
+        text = ledger_schema_text()
     return text

@@ -45,6 +45,7 @@ EFFECTS: Mapping[str, Effect] = {
     "log_format": Effect.AT_START,
     "log_level": Effect.AT_ONCE,
     "env_file": Effect.AT_START,
+    "project_id": Effect.AT_START,
     "against": Effect.NEVER,
     "against_token": Effect.NEVER,
 }

@@ -4,12 +4,40 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from enum import StrEnum
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 # RFC 6052: where only IPv6 is spoken, every IPv4 host has its address below this prefix.
+
+
+class Posture(StrEnum):
+    """How much a policy keeps back."""
+
+    OFF = "off"
+    """Nothing: any host over http and https, private ones too."""
+    PUBLIC = "public"
+    """Any public host over https."""
+    ALLOWLIST = "allowlist"
+    """Only what `egress.allow` names."""
+    CUSTOM = "custom"
+    """Any public host, and what one of the two flags adds."""
+
+
+class Reason(StrEnum):
+    """The rule that refuses a connection."""
+
+    SCHEME = "scheme"
+    ALLOWLIST = "allowlist"
+    """`egress.allow` does not name the host."""
+    PORT = "port"
+    """`egress.allow` names the host, with other ports."""
+    IP_LITERAL = "ip_literal"
+    """The URL itself holds a private address."""
+    PRIVATE = "private"
+    """The name leads to a private address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +50,10 @@ class HostRule:
 
     def matches(self, host: str, port: int) -> bool:
         """Whether this entry names `host:port`; labels are compared whole, never as suffixes of text."""
-        if self.port is not None and self.port != port:
-            return False
+        return self.port in (None, port) and self.names(host)
+
+    def names(self, host: str) -> bool:
+        """The same for any port."""
         if self.subdomains:
             return host.endswith("." + self.host)
         return host == self.host
@@ -36,6 +66,15 @@ class EgressPolicy:
     allow: tuple[HostRule, ...] | None = None
     allow_http: bool = False
     allow_private: bool = False
+
+    @property
+    def posture(self) -> Posture:
+        """The rules in one word."""
+        if self.allow is not None:
+            return Posture.ALLOWLIST
+        if self.allow_http and self.allow_private:
+            return Posture.OFF
+        return Posture.CUSTOM if self.allow_http or self.allow_private else Posture.PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +117,31 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
-def refusal(policy: EgressPolicy, target: HostPort, *, exempt: HostPort | None = None) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a connection is not made."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a policy says of a URL before any name is resolved."""
+
+    target: HostPort
+    posture: Posture
+    refusal: Refusal | None
+    """None: the request may be made; a name that turns out to be private is still refused then."""
+
+
+def preview(policy: EgressPolicy, url: str, *, exempt: HostPort | None = None) -> Preview:
+    """What `refusal` says of `url`; raises ValueError if it leads nowhere."""
+    target = host_port(url)
+    return Preview(target, policy.posture, refusal(policy, target, exempt=exempt))
+
+
+def refusal(policy: EgressPolicy, target: HostPort, *, exempt: HostPort | None = None) -> Refusal | None:
     """Why `target` is refused before any name is resolved; None if it may go on to resolution.
 
     `exempt` is an endpoint the operator set: exactly its scheme, host and port pass.
@@ -86,27 +149,31 @@ def refusal(policy: EgressPolicy, target: HostPort, *, exempt: HostPort | None =
     if target == exempt:
         return None
     if target.scheme not in DEFAULT_PORTS:
-        return f"the scheme {target.scheme!r} is not https"
+        return Refusal(Reason.SCHEME, f"the scheme {target.scheme!r} is not https")
     if target.scheme == "http" and not policy.allow_http:
-        return "the scheme is http and egress.allow_http is not set"
+        return Refusal(Reason.SCHEME, "the scheme is http and egress.allow_http is not set")
     if policy.allow is not None and not any(rule.matches(target.host, target.port) for rule in policy.allow):
-        return f"{target.host}:{target.port} is not in egress.allow"
-    return address_refusal(policy, target, (target.host,)) if _is_address(target.host) else None
+        reason = Reason.PORT if any(rule.names(target.host) for rule in policy.allow) else Reason.ALLOWLIST
+        return Refusal(reason, f"{target.host}:{target.port} is not in egress.allow")
+    return address_refusal(policy, target, (target.host,)) if is_address(target.host) else None
 
 
 def address_refusal(
     policy: EgressPolicy, target: HostPort, addresses: tuple[str, ...], *, exempt: HostPort | None = None
-) -> str | None:
+) -> Refusal | None:
     """Why the resolved `addresses` of `target` are refused; every one of them must be public."""
     if target == exempt or policy.allow_private:
         return None
     for address in addresses:
         if not is_public(address):
-            return f"{target.host} is the private address {address} and egress.allow_private is not set"
+            reason = Reason.IP_LITERAL if address == target.host else Reason.PRIVATE
+            message = f"{target.host} is the private address {address} and egress.allow_private is not set"
+            return Refusal(reason, message)
     return None
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether `host` is an address and not a name."""
     return _address(host) is not None
 
 

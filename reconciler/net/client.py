@@ -13,14 +13,14 @@ from collections.abc import Callable
 
 import httpx
 
-from reconciler.core.egress import HostPort, host_port, refusal
-from reconciler.core.history import LedgerRow
+from reconciler.core.egress import DEFAULT_PORTS, HostPort, host_port, is_address, refusal
+from reconciler.core.history import DEFAULT_PROJECT, LedgerRow
 from reconciler.core.job import Code
 from reconciler.core.source import redact_url
 from reconciler.net.failure import NetError
 from reconciler.net.redirect import STATUSES, Hop, next_hop
 from reconciler.net.request import Call, Headers, OriginRequest
-from reconciler.net.sockets import Watch
+from reconciler.net.sockets import Trace, Watch
 from reconciler.net.wire import (
     EGRESS_HINT,
     Answer,
@@ -85,7 +85,7 @@ class Reply:
         try:
             chunk = next(self._answer.body, None)
         except NetError as error:
-            self._entry.code = error.code
+            self._entry.failure = error
             raise
         if chunk is not None:
             self._entry.bytes_in += len(chunk)
@@ -110,11 +110,13 @@ class Session:
         clock: Clock,
         *,
         offline: bool = False,
+        project_id: str = DEFAULT_PROJECT,
         resolve: Resolve = resolve_by_system,
         tls: Callable[[], ssl.SSLContext] = trusted_tls,
     ) -> None:
         self._clock = clock
         self._offline = offline
+        self._project_id = project_id
         self._watch = Watch(clock)
         self._wire = Wire(self._watch, resolve, tls)
 
@@ -146,13 +148,14 @@ class Session:
     ) -> tuple[Answer, _LedgerEntry]:
         call.stop.check()  # before the ledger has a row: nothing was sent
         url, target = _parsed(hop.url)
-        entry = _LedgerEntry(self._clock, call, target)
+        entry = _LedgerEntry(self._clock, call, target, self._project_id)
+        self._watch.trace = entry.trace
         try:
             self._refuse(hop.url, target, call, exempt)
             sent = _raw(url, (*hop.headers, *headers), redact_url(hop.url))
             return self._wire.send(Route(target, call.egress, exempt), method, url.raw_path, sent), entry
         except NetError as error:
-            entry.write(error.code)
+            entry.fail(error)
             raise
         except BaseException:
             entry.write(Code.INTERRUPTED)
@@ -165,48 +168,63 @@ class Session:
             )
         refused = refusal(call.egress, target, exempt=exempt)
         if refused is not None:
-            raise NetError(Code.EGRESS_DENIED, f"{redact_url(url)}: {refused}", hint=EGRESS_HINT)
+            raise NetError(Code.EGRESS_DENIED, f"{redact_url(url)}: {refused.message}", hint=EGRESS_HINT)
 
     def _follow(self, hops: tuple[Hop, ...], answer: Answer, entry: _LedgerEntry) -> Hop:
-        code: Code | None = None
         try:
             self._watch.asked()  # what comes now is no answer either
             _drain(answer)
             return _askable(next_hop(hops, answer.header("location")), hops[-1])
         except NetError as error:
-            code = error.code
+            entry.failure = error
             raise
         finally:
             answer.close()
-            entry.write(code)
+            entry.write(None)
 
 
 class _LedgerEntry:
-    def __init__(self, clock: Clock, call: Call, target: HostPort) -> None:
+    def __init__(self, clock: Clock, call: Call, target: HostPort, project_id: str) -> None:
         self._clock = clock
         self._call = call
         self._target = target
+        self._project_id = project_id
+        self.trace = Trace()
         self._since_s = clock.monotonic()
         self._written = False
         self.bytes_in = 0
-        self.code: Code | None = None
+        self.failure: NetError | None = None
+        """What went wrong, if it was the network."""
+
+    def fail(self, error: NetError) -> None:
+        self.failure = error
+        self.write(error.code)
 
     def write(self, code: Code | None) -> None:
         if self._written:
             return
         self._written = True
-        code = code or self.code
+        code = code or (self.failure.code if self.failure else None)
+        target, trace = self._target, self.trace
+        secured = trace.address is not None and target.scheme == "https" and not is_address(target.host)
         self._call.ledger(
             LedgerRow(
                 at=self._clock.now(),
                 decision="deny" if code is Code.EGRESS_DENIED else "allow",
                 reason_code=code.value if code else self._call.purpose,
-                host=self._target.host,
-                port=self._target.port,
-                protocol=self._target.scheme,
+                host=target.host,
+                port=target.port,
+                protocol=target.scheme,
                 bytes_in=self.bytes_in,
                 duration_ms=round((self._clock.monotonic() - self._since_s) * 1000),
                 corr_id=self._call.corr_id,
+                posture=self._call.egress.posture,
+                project_id=self._project_id,
+                tool_id=self._call.purpose,
+                ip=trace.address,
+                sni=target.host if secured else None,
+                bytes_out=trace.sent_bytes,
+                error=self.failure.message if self.failure else None,
             )
         )
 
@@ -225,9 +243,12 @@ def _parsed(url: str) -> tuple[httpx.URL, HostPort]:
     # The same parser decides what is checked and what is connected to.
     try:
         parsed = httpx.URL(url)
-        return parsed, host_port(str(parsed))
+        target = host_port(str(parsed))
+        if target.scheme in DEFAULT_PORTS and target.port:
+            return parsed, target
     except (httpx.InvalidURL, ValueError):
-        raise NetError(Code.HTTP, f"{redact_url(url)} is not a URL that can be asked") from None
+        pass  # the texts of these errors quote the URL
+    raise NetError(Code.HTTP, f"{redact_url(url)} is not a URL that can be asked")
 
 
 def _askable(hop: Hop, last: Hop) -> Hop:

@@ -49,7 +49,7 @@ def _without_userinfo(base: str, location: str) -> str | None:
         target = host_port(url)  # raises ValueError for no host, and for a port that is not from 0 to 65535
     except ValueError:
         return None
-    return url if target.scheme in DEFAULT_PORTS else None
+    return url if target.scheme in DEFAULT_PORTS and target.port else None
 
 
 def _refused(message: str) -> NetError:

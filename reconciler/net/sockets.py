@@ -15,6 +15,7 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from reconciler.core.job import Code
@@ -40,6 +41,16 @@ class _NeverStop:
         return lambda: None
 
 
+@dataclass(slots=True)
+class Trace:
+    """What one request has done on the wire so far."""
+
+    address: str | None = None
+    """Where it is connected to; None: nowhere yet."""
+    sent_bytes: int = 0
+    """Before TLS."""
+
+
 class Watch:
     """What all sockets of one session obey at the moment: the stop and the idle limit of its call."""
 
@@ -52,6 +63,8 @@ class Watch:
         """The socket in use: what `interrupt` shuts down."""
         self.ended = False
         """Whether the other side has ended the stream since the last request."""
+        self.trace = Trace()
+        """Of the request under way; whoever begins one puts its own here."""
         self._asked_s: float | None = None
 
     def begin(self, call: Call) -> None:
@@ -114,9 +127,10 @@ class Watch:
 class Channel:
     """A connected socket, plain or TLS, whose waits are slices."""
 
-    def __init__(self, sock: socket.socket, watch: Watch, peer: str) -> None:
+    def __init__(self, sock: socket.socket, watch: Watch, peer: str, address: str) -> None:
         self.sock = sock
         self._watch = watch
+        self._address = address
         self._peer = peer
         self._slice_s = -1.0
         self._kernel_waits = False
@@ -157,6 +171,8 @@ class Channel:
         limit_s = self._watch.idle_timeout_s
         self._watch.asked()
         self._enter(limit_s)
+        trace = self._watch.trace  # of this request: the connection may be one that an earlier request opened
+        trace.address = self._address
         rest = memoryview(data)
         while rest:
             piece = rest
@@ -166,6 +182,7 @@ class Channel:
                 late=lambda: _idle(self._peer, limit_s),
                 peer=self._peer,
             )
+            trace.sent_bytes += sent
             rest = rest[sent:]
 
     def secure(self, context: ssl.SSLContext, server_name: str) -> None:
@@ -207,9 +224,12 @@ def dial(addresses: tuple[str, ...], port: int, watch: Watch, peer: str) -> Chan
     failure = _connect_late(peer)
     for address in addresses:
         try:
-            return Channel(_connect(address, port, watch, peer, limit_s), watch, peer)
+            channel = Channel(_connect(address, port, watch, peer, limit_s), watch, peer, address)
         except NetError as error:
             failure = error
+        else:
+            watch.trace.address = address
+            return channel
     raise failure
 
 

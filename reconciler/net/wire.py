@@ -162,7 +162,8 @@ class _Backend(httpcore.NetworkBackend):
         addresses = self._resolve(host, port)
         refused = address_refusal(route.egress, route.target, addresses, exempt=route.exempt)
         if refused is not None or not addresses:
-            raise NetError(Code.EGRESS_DENIED, refused or f"{host} has no address", hint=EGRESS_HINT)
+            message = f"{host} has no address" if refused is None else refused.message
+            raise NetError(Code.EGRESS_DENIED, message, hint=EGRESS_HINT)
         return _Stream(dial(addresses[:MAX_ADDRESSES], port, self._watch, f"{host}:{port}"))
 
 

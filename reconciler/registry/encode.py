@@ -78,12 +78,16 @@ _APPEND_HISTORY = """
     )
 """
 _APPEND_LEDGER = """
-    INSERT INTO ledger (at, decision, reason_code, host, port, protocol, bytes_in, duration_ms, corr_id)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
+    INSERT INTO ledger (
+        at, decision, reason_code, host, port, protocol, bytes_in, duration_ms, corr_id,
+        posture, project_id, tool_id, ip, sni, bytes_out, error
+    )
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16
     WHERE NOT EXISTS (
         SELECT 1 FROM ledger
         WHERE at = ?1 AND decision = ?2 AND reason_code = ?3 AND host = ?4 AND port = ?5 AND protocol = ?6
-        AND bytes_in = ?7 AND duration_ms = ?8 AND corr_id = ?9
+        AND bytes_in = ?7 AND duration_ms = ?8 AND corr_id = ?9 AND posture = ?10 AND project_id = ?11
+        AND tool_id = ?12 AND ip IS ?13 AND sni IS ?14 AND bytes_out IS ?15 AND error IS ?16
     )
 """
 _SET_FACT = "INSERT OR REPLACE INTO fact VALUES (?, ?)"
@@ -285,4 +289,11 @@ def _ledger_row(row: LedgerRow) -> Row:
         row.bytes_in,
         row.duration_ms,
         row.corr_id,
+        row.posture,
+        row.project_id,
+        row.tool_id,
+        row.ip,
+        row.sni,
+        row.bytes_out,
+        None if row.error is None else _prose(row.error),
     )

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from reconciler.core.digest import Digest
+from reconciler.core.egress import Posture
 from reconciler.core.event import Event, EventId, Topic
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.registry.encode import EncodedEvent
@@ -115,8 +116,10 @@ def read_history(connection: sqlite3.Connection, limit: int) -> tuple[HistoryRow
 def read_ledger(connection: sqlite3.Connection, limit: int) -> tuple[LedgerRow, ...]:
     """The newest `limit` rows, newest first."""
     rows = connection.execute(
-        "SELECT at, decision, reason_code, host, port, protocol, bytes_in, duration_ms, corr_id"
-        " FROM ledger ORDER BY id DESC LIMIT ?",
+        "SELECT at, decision, reason_code, host, port, protocol, bytes_in, duration_ms, corr_id,"
+        " project_id, tool_id, ip, sni, bytes_out, error, posture FROM ledger ORDER BY id DESC LIMIT ?",
         (max(limit, 0),),
     )
-    return tuple(LedgerRow(from_micros(at), *rest) for at, *rest in rows)
+    return tuple(
+        replace(LedgerRow(from_micros(at), *rest), posture=Posture(posture)) for at, *rest, posture in rows
+    )  # fmt: skip

@@ -137,7 +137,17 @@ _VERSION_2 = (
     "ALTER TABLE entry ADD COLUMN rank INTEGER",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
+_VERSION_3 = (
+    "ALTER TABLE ledger ADD COLUMN posture TEXT NOT NULL DEFAULT 'custom'",
+    "ALTER TABLE ledger ADD COLUMN project_id TEXT NOT NULL DEFAULT 'default'",
+    "ALTER TABLE ledger ADD COLUMN tool_id TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE ledger ADD COLUMN ip TEXT",
+    "ALTER TABLE ledger ADD COLUMN sni TEXT",
+    "ALTER TABLE ledger ADD COLUMN bytes_out INTEGER",
+    "ALTER TABLE ledger ADD COLUMN error TEXT",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 """`MIGRATIONS[n]` brings a registry from version n to n + 1."""
 
 VERSION = len(MIGRATIONS)

@@ -16,6 +16,7 @@ from reconciler.core.event import EventDraft, JsonValue, Topic
 from reconciler.core.history import LedgerRow
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
 from reconciler.core.job_table import TABLE, Happening, after, may
+from reconciler.core.ledger import ledger_document
 from reconciler.core.source import Source
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.look import UNSEEN, Seen
@@ -227,17 +228,7 @@ def told_complete(spec: JobSpec, job: Job, size_bytes: int) -> tuple[EventDraft,
 
 def ledger_event(row: LedgerRow) -> EventDraft:
     """The event that reports a ledger row."""
-    return EventDraft(
-        Topic.EGRESS_LEDGER,
-        {
-            "decision": row.decision,
-            "reason_code": row.reason_code,
-            "dest": {"host": row.host, "port": row.port, "protocol": row.protocol},
-            "bytes_in": row.bytes_in,
-            "duration_ms": row.duration_ms,
-            "corr_id": row.corr_id,
-        },
-    )
+    return EventDraft(Topic.EGRESS_LEDGER, ledger_document(row))
 
 
 def _following(spec: JobSpec, owner: str) -> dict[str, JsonValue]:

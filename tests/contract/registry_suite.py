@@ -35,6 +35,7 @@ from reconciler.core.change import (
 from reconciler.core.desired import Kind, Role
 from reconciler.core.digest import digest_of
 from reconciler.core.directive import Directive, DirectiveKind
+from reconciler.core.egress import Posture
 from reconciler.core.entry import Entry, EntryFile, EntrySpec, file_set
 from reconciler.core.errors import RegistryError, TransientError
 from reconciler.core.event import EventDraft, EventId, Topic
@@ -76,7 +77,18 @@ def event(topic: Topic = Topic.MODELS_CHANGED, **payload: str | int | None) -> E
 
 
 HISTORY = HistoryRow(T0, "Reclaim", A, 4_683_073_536, ("models/qwen:7b",), "Unreferenced", "f1")
-LEDGER = LedgerRow(T0, "allow", "listed", "example.com", 443, "https", 10, 20, "c0ffee")
+OLD_LEDGER = LedgerRow(T0, "allow", "listed", "example.com", 443, "https", 10, 20, "c0ffee")
+"""All that versions 1 and 2 knew of a request."""
+LEDGER = replace(
+    OLD_LEDGER,
+    project_id="house",
+    tool_id="models.download",
+    ip="93.184.215.14",
+    sni="example.com",
+    bytes_out=120,
+    error="example.com:443 sent nothing for 300 s",
+    posture=Posture.ALLOWLIST,
+)
 
 
 class RegistryContract:

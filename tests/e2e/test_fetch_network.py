@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ from reconciler.transfer.token import Canceled
 from tests.e2e.fetch_rig import LOOPBACK, Rig, close_all
 from tests.fakes.origin import Fault, OriginSimulator, Pattern
 from tests.fixtures.certificate import make_certificate
+from tests.ledger import check_ledger_row
 
 pytestmark = pytest.mark.e2e
 
@@ -204,6 +206,109 @@ def test_environment_proxies_are_ignored(rig: Rig, origin: OriginSimulator, monk
     rig.session = Session(SystemClock())
     rig.fetch(origin.put("/m", DATA), DIGEST, SIZE)
     assert rig.blob(DIGEST) == DATA
+
+
+# ---- the ledger ------------------------------------------------------------------------------
+
+
+def row_of(rig: Rig) -> dict[str, Any]:
+    """The only row, as both schemas accept it."""
+    (row,) = rig.report.rows
+    return check_ledger_row(row)
+
+
+def test_an_answered_request_is_in_the_ledger(rig: Rig, origin: OriginSimulator) -> None:
+    rig.fetch(origin.put("/m", DATA), DIGEST, SIZE)
+    found = row_of(rig)
+    sent = origin.requests[0]
+    assert (found["decision"], found["reason_code"], found["tool_id"]) == ("allow", *["models.download"] * 2)
+    assert found["dest"] == {"host": "127.0.0.1", "ip": "127.0.0.1", "port": origin.port, "protocol": "http"}
+    assert (found["posture"], found["project_id"], found["corr_id"]) == ("off", "default", "corr-1")
+    assert found["bytes_in"] == SIZE
+    lines = [f"GET {sent.target} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.headers.items()), "", ""]
+    assert found["bytes_out"] == len("\r\n".join(lines))
+
+
+def test_a_row_names_the_project_and_the_address_that_was_connected_to(tmp_path: Path, origin: OriginSimulator) -> None:
+    resolved = ("127.0.0.2", "127.0.0.1")  # nobody listens at the first
+    session = Session(SystemClock(), resolve=lambda host, port: resolved, project_id="house")
+    rig = Rig(tmp_path, session=session)
+    origin.put("/m", always=Fault(redirect="/n"))
+    origin.put("/n", DATA)
+    rig.fetch(origin.url("/m", host="models.example"), DIGEST, SIZE)
+    found = [check_ledger_row(row) for row in rig.report.rows]
+    assert [(each["dest"]["host"], each["dest"]["ip"]) for each in found] == [("models.example", "127.0.0.1")] * 2
+    assert {each["project_id"] for each in found} == {"house"}
+    assert origin.connections == 1  # the second request went over the connection that the first one opened
+    assert found[0]["bytes_out"] == found[1]["bytes_out"] > 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "posture", "error"),
+    [
+        (EgressPolicy(), "public", "allow_http"),
+        (EgressPolicy(allow_http=True), "custom", "private address"),
+        (replace(LOOPBACK, allow=(parse_host_rule("hub.example"),)), "allowlist", "egress.allow"),
+    ],
+)
+def test_a_refused_request_is_in_the_ledger_with_the_reason(
+    rig: Rig, origin: OriginSimulator, policy: EgressPolicy, posture: str, error: str
+) -> None:
+    rig.egress = policy
+    failure(rig, origin.url("/m?token=hunter2", host="me:hunter2@127.0.0.1"))
+    found = row_of(rig)
+    assert (found["decision"], found["reason_code"], found["posture"]) == ("deny", "egress-denied", posture)
+    assert error in found["error"]
+    assert (found["bytes_in"], found["bytes_out"]) == (0, 0)
+    assert "ip" not in found["dest"]
+    assert "hunter2" not in repr(found)
+
+
+def test_a_name_that_leads_inside_is_in_the_ledger_as_denied(tmp_path: Path, origin: OriginSimulator) -> None:
+    session = Session(SystemClock(), resolve=lambda host, port: ("127.0.0.1",))
+    rig = Rig(tmp_path, egress=EgressPolicy(allow_http=True), session=session)
+    failure(rig, origin.url("/m", host="models.example"))
+    found = row_of(rig)
+    assert (found["decision"], found["reason_code"]) == ("deny", "egress-denied")
+    assert "private address 127.0.0.1" in found["error"]
+    assert "ip" not in found["dest"]
+
+
+def test_a_request_that_reached_nobody_is_in_the_ledger(rig: Rig) -> None:
+    rig.retries = 0
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound but not listening
+        failure(rig, f"http://127.0.0.1:{held.getsockname()[1]}/m")
+    found = row_of(rig)
+    assert (found["decision"], found["reason_code"], found["bytes_out"]) == ("allow", "connect", 0)
+    assert "ip" not in found["dest"]
+    assert "failed" in found["error"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault(drop=True), "connect"),
+        (Fault(cut_after_bytes=10), "connect"),
+        (Fault(status=404), "not-found"),
+        (Fault(redirect="ftp://x/y"), "redirect-refused"),
+        (Fault(stall_before_head_s=60), "idle-timeout"),
+        (Fault(stall_after_bytes=10), "idle-timeout"),
+    ],
+)
+def test_whatever_goes_wrong_is_in_the_ledger(rig: Rig, origin: OriginSimulator, fault: Fault, reason: str) -> None:
+    rig.retries, rig.idle_timeout_s = 0, 0.2
+    failure(rig, origin.put("/m", DATA, always=fault))
+    found = row_of(rig)
+    assert (found["decision"], found["reason_code"]) == ("allow", reason)
+    assert found["dest"]["ip"] == "127.0.0.1"
+    assert found["bytes_out"] > 0
+
+
+def test_a_url_with_port_0_is_no_url_that_can_be_asked(rig: Rig, origin: OriginSimulator) -> None:
+    assert failure(rig, "http://127.0.0.1:0/m").code is Code.HTTP
+    assert failure(rig, origin.put("/m", always=Fault(redirect="http://127.0.0.1:0/"))).code is Code.REDIRECT_REFUSED
+    row_of(rig)
 
 
 # ---- secrets ---------------------------------------------------------------------------------
@@ -419,6 +524,11 @@ def test_tls_checks_the_name_and_connects_to_the_checked_address(tmp_path: Path,
         rig.fetch(origin.url("/m", host="models.example"), DIGEST, SIZE)
         assert rig.blob(DIGEST) == DATA
         assert origin.body_bytes == SIZE
+        row = check_ledger_row(rig.report.rows[-1])
+        assert row["dest"] == {
+            "host": "models.example", "ip": "127.0.0.1", "sni": "models.example",
+            "port": origin.port, "protocol": "https",
+        }  # fmt: skip
 
 
 def test_a_certificate_for_another_name_is_refused_without_a_retry(
@@ -431,6 +541,8 @@ def test_a_certificate_for_another_name_is_refused_without_a_retry(
         assert (error.code, error.transient) == (Code.CONNECT, False)
         assert "certificate" in error.message
         assert origin.requests == []
+        row = row_of(rig)
+        assert (row["reason_code"], row["dest"]["sni"], row["bytes_out"]) == ("connect", "other.example", 0)
 
 
 def test_a_cancel_wakes_a_silent_tls_transfer(tmp_path: Path, certificate: tuple[str, str]) -> None:

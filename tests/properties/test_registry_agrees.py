@@ -38,6 +38,7 @@ from reconciler.core.change import (
 from reconciler.core.desired import Kind, Role
 from reconciler.core.digest import digest_of
 from reconciler.core.directive import Directive, DirectiveKind
+from reconciler.core.egress import Posture
 from reconciler.core.entry import Entry, EntryFile, EntrySpec, FileSet, file_set
 from reconciler.core.errors import TransientError
 from reconciler.core.event import EventDraft, JsonValue, Topic
@@ -114,7 +115,11 @@ history = st.builds(
     text,
     text,
 )
-ledger = st.builds(LedgerRow, instants, text, text, text, counts, text, counts, counts, text)
+known = st.none() | text
+ledger = st.builds(
+    LedgerRow, instants, text, text, text, counts, text, counts, counts, text, text, text, known, known,
+    st.none() | counts, known, st.sampled_from(Posture),
+)  # fmt: skip
 types = st.lists(st.sampled_from(ConditionType).map(str), max_size=2).map(tuple)
 
 changes: st.SearchStrategy[Change] = st.one_of(

@@ -7,8 +7,8 @@ from typing import Literal
 from reconciler.cli.options import Given
 
 
-def schema(what: Literal["manifest", "model-record"] = "manifest", /, *, context: Given) -> int:
-    """Print the JSON Schema of a manifest, or of the record of a model in `models/<name>.json`.
+def schema(what: Literal["manifest", "model-record", "egress-ledger"] = "manifest", /, *, context: Given) -> int:
+    """Print the JSON Schema of a manifest, of the record of a model in `models/<name>.json`, or of a ledger row.
 
     Parameters
     ----------

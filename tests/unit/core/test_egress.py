@@ -8,10 +8,14 @@ from reconciler.core.egress import (
     EgressPolicy,
     HostPort,
     HostRule,
+    Posture,
+    Reason,
+    Refusal,
     address_refusal,
     host_port,
     is_public,
     parse_host_rule,
+    preview,
     refusal,
 )
 
@@ -131,7 +135,8 @@ def test_a_url_that_leads_nowhere_is_refused(url: str) -> None:
 
 
 def _refused(policy: EgressPolicy, url: str, exempt: str | None = None) -> str | None:
-    return refusal(policy, host_port(url), exempt=None if exempt is None else host_port(exempt))
+    found = refusal(policy, host_port(url), exempt=None if exempt is None else host_port(exempt))
+    return None if found is None else found.message
 
 
 def test_any_public_https_host_may_be_asked_by_default() -> None:
@@ -248,8 +253,8 @@ def test_every_resolved_address_must_be_public() -> None:
     target = host_port("https://example.com/a")
 
     assert address_refusal(EgressPolicy(), target, ("8.8.8.8", "2606:4700::1111")) is None
-    assert address_refusal(EgressPolicy(), target, ("8.8.8.8", "10.0.0.1")) == (
-        "example.com is the private address 10.0.0.1 and egress.allow_private is not set"
+    assert address_refusal(EgressPolicy(), target, ("8.8.8.8", "10.0.0.1")) == Refusal(
+        Reason.PRIVATE, "example.com is the private address 10.0.0.1 and egress.allow_private is not set"
     )
 
 
@@ -259,3 +264,47 @@ def test_private_addresses_are_allowed_by_flag_or_for_the_exempt_endpoint() -> N
     assert address_refusal(EgressPolicy(allow_private=True), target, ("10.0.0.1",)) is None
     assert address_refusal(EgressPolicy(), target, ("10.0.0.1",), exempt=target) is None
     assert address_refusal(EgressPolicy(), target, ("10.0.0.1",), exempt=host_port("http://hub.lan/")) is not None
+
+
+# ---- in one word, and beforehand ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "posture"),
+    [
+        (EgressPolicy(), Posture.PUBLIC),
+        (EgressPolicy(allow_http=True, allow_private=True), Posture.OFF),
+        (EgressPolicy(allow_http=True), Posture.CUSTOM),
+        (EgressPolicy(allow_private=True), Posture.CUSTOM),
+        (_policy("hf.co"), Posture.ALLOWLIST),
+        (_policy("hf.co", http=True, private=True), Posture.ALLOWLIST),
+        (EgressPolicy(()), Posture.ALLOWLIST),
+    ],
+)
+def test_a_policy_has_a_posture(policy: EgressPolicy, posture: Posture) -> None:
+    assert policy.posture is posture
+
+
+@pytest.mark.parametrize(
+    ("policy", "url", "reason"),
+    [
+        (EgressPolicy(), "https://example.com/a", None),
+        (EgressPolicy(), "http://example.com/a", Reason.SCHEME),
+        (EgressPolicy(), "ftp://example.com/a", Reason.SCHEME),
+        (EgressPolicy(), "https://10.0.0.1/a", Reason.IP_LITERAL),
+        (EgressPolicy(), "https://[::ffff:10.0.0.1]/a", Reason.IP_LITERAL),
+        (_policy("hf.co"), "https://example.com/a", Reason.ALLOWLIST),
+        (_policy("*.hf.co"), "https://hf.co/a", Reason.ALLOWLIST),
+        (_policy("hf.co:8443"), "https://hf.co/a", Reason.PORT),
+        (_policy("*.hf.co:8443"), "https://cdn.hf.co/a", Reason.PORT),
+        (_policy("hf.co:8443"), "https://hf.co:8443/a", None),
+    ],
+)
+def test_a_preview_names_the_rule_that_refuses(policy: EgressPolicy, url: str, reason: Reason | None) -> None:
+    found = preview(policy, url)
+    assert (found.target, found.posture) == (host_port(url), policy.posture)
+    assert (None if found.refusal is None else found.refusal.reason) == reason
+
+
+def test_a_preview_knows_the_endpoint_of_the_operator() -> None:
+    assert preview(EgressPolicy(), "http://10.0.0.1:80/a", exempt=host_port("http://10.0.0.1")).refusal is None
