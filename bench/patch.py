@@ -28,6 +28,7 @@ from reconciler.publish.machine import Machine
 from reconciler.publish.patch import diff
 from reconciler.publish.read_models import READ_MODELS
 from reconciler.publish.read_models.view import JsonObject, ReadModel, view_of
+from reconciler.publish.requests import Requests
 from reconciler.publish.status import SourceStatus, Status
 from reconciler.publish.table import Table
 from reconciler.publish.tally import Tally
@@ -53,7 +54,7 @@ def with_damage(observed: ObservedState, count: int) -> ObservedState:
 
 def models_of(status: Status, table: Table) -> Mapping[str, JsonObject]:
     """The items of `models`, made with what `table` knows already, which is then what it knows."""
-    change = table.rebuilt(view_of(status, (), Tally(), Machine()))
+    change = table.rebuilt(view_of(status, (), Tally(), Requests(), Machine()))
     assert change is not None
     table.accept(change)
     return change.items
@@ -68,7 +69,7 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 def updated(status: Status, documents: Documents) -> Update:
     """What the status changes in all documents."""
-    return documents.compare(status, (), Tally())
+    return documents.compare(status, (), Tally(), Requests())
 
 
 def run(before: Status, after: Status, model: ReadModel, changed: int, note: Callable[[str, float], None]) -> None:
@@ -76,7 +77,7 @@ def run(before: Status, after: Status, model: ReadModel, changed: int, note: Cal
     table = Table(model)
     seconds, old = timed(lambda: models_of(before, table))
     note("models from scratch", seconds)
-    view = view_of(after, (), Tally(), Machine())
+    view = view_of(after, (), Tally(), Requests(), Machine())
     seconds, change = timed(lambda: table.rebuilt(view))
     note("models, next pass", seconds)
     assert change is not None

@@ -95,6 +95,20 @@ PAYLOADS: dict[Topic, tuple[str, dict[str, str]]] = {
         "The status or reason of a condition is another.",
         {"object, type, status, reason, message": "the condition; see [conditions](conditions-and-reasons.md)"},
     ),
+    Topic.EGRESS_PREVIEW: (
+        "A job turns to a source: what the egress policy says of it, before a name is resolved or a request made. Told "
+        "to each object that wants the bytes.",
+        {
+            "id": "the object, such as `models/qwen`",
+            "url": "what will be asked, redacted",
+            "provider": "the source's scheme, such as `hf`",
+            "dest": "`{host, port, protocol}`",
+            "corr_id": "the job; its requests are in the ledger under the same one",
+            "posture": "of the policy: `off`, `public`, `allowlist` or `custom`",
+            "allow": "whether the request may be made; a name that leads to a private address is still refused then",
+            "reason": "if not: `scheme`, `allowlist`, `port` or `ip_literal`",
+        },
+    ),
     Topic.EGRESS_LEDGER: (
         "An attempt to reach another host has ended. The payload is a row of the ledger, as "
         "`schemas/egress_ledger.schema.json` says.",

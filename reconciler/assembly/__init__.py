@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from reconciler.assembly.converge import RunOptions, run
 from reconciler.assembly.late import plan_against, serve
-from reconciler.assembly.look import observe_now, read_events, read_history, read_registry, schema, validate
+from reconciler.assembly.look import (
+    observe_now,
+    read_events,
+    read_history,
+    read_ledger,
+    read_registry,
+    schema,
+    validate,
+)
 from reconciler.assembly.operate import down, pin, steer, undelete, verify
 from reconciler.assembly.service import ServeOptions, Service
 from reconciler.loop.converge import Watcher as Observer
@@ -22,6 +30,7 @@ __all__ = [
     "plan_against",
     "read_events",
     "read_history",
+    "read_ledger",
     "read_registry",
     "run",
     "schema",

@@ -6,7 +6,7 @@ import importlib
 
 from reconciler.assembly.build import observe_with, open_registry
 from reconciler.core.event import Event, EventId
-from reconciler.core.history import HistoryRow
+from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.ledger import ledger_schema_text
 from reconciler.core.observed import ObservedState
 from reconciler.core.report import Diagnostic
@@ -33,6 +33,12 @@ def read_history(settings: Settings, limit: int) -> tuple[HistoryRow, ...]:
     """The newest rows of the history, newest first."""
     with open_registry(settings) as registry:
         return registry.history(limit)
+
+
+def read_ledger(settings: Settings, limit: int) -> tuple[LedgerRow, ...]:
+    """The newest rows of the egress ledger, newest first."""
+    with open_registry(settings) as registry:
+        return registry.ledger(limit)
 
 
 def read_events(settings: Settings, after: EventId | None, prefixes: tuple[str, ...], limit: int) -> tuple[Event, ...]:

@@ -17,7 +17,7 @@ from reconciler.cli.terminal import Terminal
 if TYPE_CHECKING:
     from reconciler.assembly import Observer, RunOptions, ServeOptions, Service, VerifyReport
     from reconciler.core.event import Event, EventId
-    from reconciler.core.history import HistoryRow
+    from reconciler.core.history import HistoryRow, LedgerRow
     from reconciler.core.observed import ObservedState
     from reconciler.core.report import Diagnostic, Exit, RunReport
     from reconciler.loop.down import TakenDown
@@ -62,6 +62,10 @@ class Assembly(Protocol):
 
     def read_history(self, settings: Settings, limit: int) -> tuple[HistoryRow, ...]:
         """The newest rows, newest first."""
+        ...
+
+    def read_ledger(self, settings: Settings, limit: int) -> tuple[LedgerRow, ...]:
+        """The newest requests to other hosts, newest first."""
         ...
 
     def read_events(

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from reconciler.core.event import JsonValue
+from reconciler.core.source import redact_url
+
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -48,6 +51,11 @@ class HostRule:
     port: int | None
     subdomains: bool
 
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port is None else f":{self.port}"
+        return ("*." if self.subdomains else "") + host + port
+
     def matches(self, host: str, port: int) -> bool:
         """Whether this entry names `host:port`; labels are compared whole, never as suffixes of text."""
         return self.port in (None, port) and self.names(host)
@@ -84,6 +92,10 @@ class HostPort:
     scheme: str
     host: str
     port: int
+
+    def document(self) -> dict[str, JsonValue]:
+        """As `dest` of an event."""
+        return {"host": self.host, "port": self.port, "protocol": self.scheme}
 
 
 def parse_host_rule(text: str) -> HostRule:
@@ -129,6 +141,8 @@ class Refusal:
 class Preview:
     """What a policy says of a URL before any name is resolved."""
 
+    url: str
+    """Redacted."""
     target: HostPort
     posture: Posture
     refusal: Refusal | None
@@ -138,7 +152,7 @@ class Preview:
 def preview(policy: EgressPolicy, url: str, *, exempt: HostPort | None = None) -> Preview:
     """What `refusal` says of `url`; raises ValueError if it leads nowhere."""
     target = host_port(url)
-    return Preview(target, policy.posture, refusal(policy, target, exempt=exempt))
+    return Preview(redact_url(url), target, policy.posture, refusal(policy, target, exempt=exempt))
 
 
 def refusal(policy: EgressPolicy, target: HostPort, *, exempt: HostPort | None = None) -> Refusal | None:

@@ -22,6 +22,7 @@ class Topic(StrEnum):
     ADAPTERS_CHANGED = "adapters.changed"
     PLAN_CHANGED = "plan.changed"
     CONDITIONS_CHANGED = "conditions.changed"
+    EGRESS_PREVIEW = "egress.preview"
     EGRESS_LEDGER = "egress.ledger.appended"
     CONCURRENCY_CHANGED = "models.concurrency.changed"
     PATCH = "state.read.model.patch"

@@ -15,7 +15,8 @@ def ledger_document(row: LedgerRow) -> dict[str, JsonValue]:
     dest: dict[str, JsonValue] = {"host": row.host, "port": row.port, "protocol": row.protocol}
     dest |= _known({"ip": row.ip, "sni": row.sni})
     return {
-        "time": row.at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        # Always as long: texts of instants sort like the instants.
+        "time": row.at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "decision": row.decision,
         "reason_code": row.reason_code,
         "posture": row.posture.value,

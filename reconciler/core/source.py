@@ -106,7 +106,7 @@ def redact_url(url: str) -> str:
 def web_file(text: str) -> WebFile:
     """The web file at URL `text`; raises ValueError with what is wrong."""
     parts = urlsplit(text)
-    if not parts.hostname:
+    if not (parts.hostname or "").strip("."):
         raise ValueError("wanted a URL with a host, such as https://example.com/model.gguf")
     _ = parts.port  # raises ValueError when it is not a number from 0 to 65535
     if any(ord(ch) <= 32 or ord(ch) == 127 for ch in text):

@@ -18,6 +18,7 @@ from reconciler.publish.documents import Documents, Patched, Update
 from reconciler.publish.frame import Frame, frame_of, frame_of_event
 from reconciler.publish.machine import Machine
 from reconciler.publish.memory_events import MemoryEvents
+from reconciler.publish.requests import KEEP, Requests, followed, newest
 from reconciler.publish.ring import RingSize
 from reconciler.publish.status import Status
 from reconciler.publish.stream import ResyncReason, Stream
@@ -61,6 +62,7 @@ class Publisher:
         self._status: Status | None = None
         self._memory = MemoryEvents()
         self._tally = Tally()
+        self._requests = Requests()
         self._version: int | None = None
         self._wake: asyncio.Event | None = None
 
@@ -71,7 +73,11 @@ class Publisher:
             self._wake.set()
 
     def remember(self, below: EventId) -> None:
-        """The ring begins with the newest journaled facts below the id. Raises ReconcilerError."""
+        """The ring begins with the newest journaled facts below the id, the requests with those of the ledger.
+
+        Raises ReconcilerError.
+        """
+        self._requests = newest(self._registry.ledger(KEEP))
         oldest = self._registry.events(None, (), 1)
         if not oldest:
             return
@@ -119,7 +125,7 @@ class Publisher:
         version = self._registry.version()
         if version != self._version:
             self._push_facts(None)
-        update = self.documents.compare(self._status, progress, self._tally)
+        update = self.documents.compare(self._status, progress, self._tally, self._requests)
         due = self._memory.due(self._status, progress, self._clock.monotonic())
         count = len(due.drafts) + len(update.changes)
         if count:
@@ -137,6 +143,7 @@ class Publisher:
             page = self._registry.events(self.stream.head, (), PAGE)
             events = [event for event in page if below is None or event.id.seq < below.seq]
             self._tally = counted(self._tally, events)
+            self._requests = followed(self._requests, events)
             self._memory.note(events)
             self.stream.push([frame_of_event(event) for event in events])
             if len(events) < PAGE:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reconciler.core.desired import Adopt
-from reconciler.core.egress import EgressPolicy
+from reconciler.core.egress import EgressPolicy, preview
 from reconciler.core.errors import StalledError
 from reconciler.core.job import Code, JobSpec
 from reconciler.core.observed import FileIdentity
@@ -67,6 +67,7 @@ class Attempts:
         if isinstance(source, LocalFile):
             return self._adopt(spec, source, stop, report)
         order = Order(spec, source, self._request(source), egress, stop, report, corr_id)
+        report.preview(source.scheme, preview(egress, order.request.url, exempt=order.request.exempt))
         with self._store.open_part(spec.digest) as part:
             fetch = WebFetch(order, Sink(part, self._cores), self._session, self._new_session, self._clock, self._sleep)
             try:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from reconciler.core.change import AppendLedger, Change, DropJob, PutJob, SetFact
 from reconciler.core.digest import Digest
+from reconciler.core.egress import Preview
 from reconciler.core.event import EventDraft, JsonValue
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
 from reconciler.core.job_table import Happening, after
@@ -34,6 +35,7 @@ from reconciler.transfer.record import (
     told,
     told_complete,
     told_of,
+    told_preview,
     unrecorded,
 )
 from reconciler.transfer.running import Dispatcher, Order, Run, source_host
@@ -153,6 +155,12 @@ class Docket:
         record = self.running[run.spec.digest]
         _take_rows(record, run)
         self._tell(record, (), told_of(record.spec, record.job, happening, facts=facts), _ignored)
+
+    def preview(self, run: Run, provider: str, preview: Preview) -> None:
+        """What the egress policy says of the next request is journaled, with the requests made so far."""
+        record = self.running[run.spec.digest]
+        _take_rows(record, run)
+        self._tell(record, (), told_preview(record.spec, record.job, provider, preview), _ignored)
 
     def finish(self, digest: Digest, outcome: Outcome) -> None:
         """The run has ended and its permit is free."""

@@ -28,7 +28,7 @@ from datetime import datetime
 from reconciler.core.change import ChangeSet
 from reconciler.core.desired import Budgets, Limits
 from reconciler.core.digest import Digest
-from reconciler.core.egress import EgressPolicy
+from reconciler.core.egress import EgressPolicy, Preview
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import JsonValue
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
@@ -222,6 +222,11 @@ class ThreadLane:
         """A happening that changes no state is journaled."""
         with self._lock:
             self._docket.note(run, happening, facts)
+
+    def preview(self, run: Run, provider: str, preview: Preview) -> None:
+        """What the egress policy says of the next request is journaled."""
+        with self._lock:
+            self._docket.preview(run, provider, preview)
 
     def admit(self, run: Run, need_bytes: int) -> None:
         """`need_bytes` more fit into disk, quota and time, besides what other jobs still need; raises FetchError."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import Enum, auto
 
 from reconciler.core.digest import Digest
+from reconciler.core.egress import Preview
 from reconciler.core.errors import TransientError
 from reconciler.core.event import EventDraft, JsonValue, Topic
 from reconciler.core.history import LedgerRow
@@ -224,6 +225,21 @@ def told_complete(spec: JobSpec, job: Job, size_bytes: int) -> tuple[EventDraft,
     cached = job.code is Code.CACHED
     sizes: dict[str, JsonValue] = {"bytes": size_bytes, "downloaded": size_bytes, "total": size_bytes}
     return told(spec, job, Status.COMPLETE, {**sizes, "cached": cached})
+
+
+def told_preview(spec: JobSpec, job: Job, provider: str, preview: Preview) -> tuple[EventDraft, ...]:
+    """`egress.preview` for each owner."""
+    payload: dict[str, JsonValue] = {
+        "url": preview.url,
+        "provider": provider,
+        "dest": preview.target.document(),
+        "corr_id": job.corr_id,
+        "posture": preview.posture.value,
+        "allow": preview.refusal is None,
+    }
+    if preview.refusal is not None:
+        payload["reason"] = preview.refusal.reason.value
+    return tuple(EventDraft(Topic.EGRESS_PREVIEW, {"id": owner, **payload}) for owner in spec.owners)
 
 
 def ledger_event(row: LedgerRow) -> EventDraft:

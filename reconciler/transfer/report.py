@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.core.desired import Budgets
-from reconciler.core.egress import EgressPolicy
+from reconciler.core.egress import EgressPolicy, Preview
 from reconciler.core.history import LedgerRow
 from reconciler.core.job import JobSpec
 from reconciler.core.observed import FileIdentity
@@ -39,6 +39,10 @@ class Report(Protocol):
 
     def started(self, source: str, total_bytes: int | None, offset: int) -> None:
         """The source (redacted) is asked for the bytes from `offset` on. Once per fetch."""
+        ...
+
+    def preview(self, provider: str, preview: Preview) -> None:
+        """What the policy says of the URL that is asked next. Once per fetch, before its first request."""
         ...
 
     def resumed(self, offset: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from reconciler.core.change import AppendHistory, Change, OwnBlob, UnmarkBlob, UnverifyBlob, VerifyBlob
 from reconciler.core.desired import Budgets
 from reconciler.core.digest import Digest
-from reconciler.core.egress import EgressPolicy, host_port
+from reconciler.core.egress import EgressPolicy, Preview, host_port
 from reconciler.core.errors import IntegrityError, ReconcilerError, StalledError, StoreMissingError, TransientError
 from reconciler.core.event import JsonValue
 from reconciler.core.history import HistoryRow, LedgerRow
@@ -68,6 +68,10 @@ class Dispatcher(Protocol):
 
     def note(self, run: Run, happening: Happening, facts: Mapping[str, JsonValue]) -> None:
         """A happening that changes no state is journaled."""
+        ...
+
+    def preview(self, run: Run, provider: str, preview: Preview) -> None:
+        """What the egress policy says of the next request is journaled."""
         ...
 
     def admit(self, run: Run, need_bytes: int) -> None:
@@ -177,6 +181,10 @@ class Run:
         self.done_bytes = offset
         self.speed.starts_at(offset)
         self.total_bytes = total_bytes if total_bytes is not None else self.total_bytes
+
+    def preview(self, provider: str, preview: Preview) -> None:
+        """Report: what the egress policy says of the URL."""
+        self._dispatcher.preview(self, provider, preview)
 
     def resumed(self, offset: int) -> None:
         """Report: bytes of an earlier attempt are kept."""

@@ -18,7 +18,7 @@ import pytest
 
 from reconciler.clock import SystemClock
 from reconciler.core.digest import Digest, digest_of
-from reconciler.core.egress import EgressPolicy, host_port, parse_host_rule
+from reconciler.core.egress import EgressPolicy, HostPort, Posture, Preview, Reason, host_port, parse_host_rule
 from reconciler.core.job import Code
 from reconciler.core.source import HuggingFaceFile
 from reconciler.environment import resolve_secret
@@ -206,6 +206,36 @@ def test_environment_proxies_are_ignored(rig: Rig, origin: OriginSimulator, monk
     rig.session = Session(SystemClock())
     rig.fetch(origin.put("/m", DATA), DIGEST, SIZE)
     assert rig.blob(DIGEST) == DATA
+
+
+# ---- what is said beforehand -----------------------------------------------------------------
+
+
+def test_a_fetch_says_once_what_the_policy_says_of_its_url(rig: Rig, origin: OriginSimulator) -> None:
+    origin.put("/a", always=Fault(redirect="/m"))
+    origin.put("/m", DATA, script=[Fault(cut_after_bytes=1000)])
+    rig.fetch(origin.url("/a?key=hunter2", host="me:hunter2@127.0.0.1"), DIGEST, SIZE)
+    here = HostPort("http", "127.0.0.1", origin.port)
+    assert rig.report.of("preview") == [("http", Preview(origin.url("/a"), here, Posture.OFF, None))]
+    assert rig.report.heard[0][0] == "preview"
+
+
+def test_a_refusal_is_known_before_the_request(rig: Rig, origin: OriginSimulator) -> None:
+    rig.egress = EgressPolicy()
+    failure(rig, origin.url("/m"))
+    ((_, said),) = rig.report.of("preview")
+    assert isinstance(said, Preview)
+    assert said.refusal is not None
+    assert said.refusal.reason is Reason.SCHEME
+
+
+def test_the_operators_endpoint_is_exempt_beforehand_too(tmp_path: Path, origin: OriginSimulator) -> None:
+    rig = hub_rig(tmp_path, origin, EgressPolicy())
+    origin.put(HF_PATH, DATA)
+    rig.fetch(HF_FILE, DIGEST, SIZE)
+    ((provider, said),) = rig.report.of("preview")
+    assert isinstance(said, Preview)
+    assert (provider, said.url, said.refusal) == ("hf", origin.url(HF_PATH), None)
 
 
 # ---- the ledger ------------------------------------------------------------------------------

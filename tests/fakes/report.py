@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reconciler.core.desired import Budgets
+from reconciler.core.egress import Preview
 from reconciler.core.history import LedgerRow
 
 
@@ -25,6 +26,9 @@ class RecordedReport:
 
     def started(self, source: str, total_bytes: int | None, offset: int) -> None:
         self.heard.append(("started", source, total_bytes, offset))
+
+    def preview(self, provider: str, preview: Preview) -> None:
+        self.heard.append(("preview", provider, preview))
 
     def resumed(self, offset: int) -> None:
         self.heard.append(("resumed", offset))

@@ -11,9 +11,11 @@ from reconciler.cli.render.inventory import Listing
 from reconciler.cli.render.table import prose_table, table
 from reconciler.cli.reporting import reporter
 from reconciler.core.desired import Kind
+from reconciler.ports import RegistrySnapshot
 from reconciler.settings import Settings
 
-What = Literal["models", "slots", "adapters", "jobs", "blobs", "history", "directives", "conditions"]
+Registered = Literal["models", "adapters", "jobs", "blobs", "directives", "conditions"]
+What = Literal["models", "slots", "adapters", "jobs", "blobs", "history", "egress", "directives", "conditions"]
 
 
 def get(
@@ -32,7 +34,7 @@ def get(
     what
         Which list.
     limit
-        How many rows of the history. [default: 100]
+        How many rows of the history or of the egress ledger. [default: 100]
     """
     if limit < 1:
         raise UsageError(f"--limit: wanted a number above zero, got {limit}")
@@ -47,12 +49,19 @@ def get(
 
 def _listing(what: What, limit: int, context: Context, settings: Settings) -> Listing:
     assembly = context.assembly()
-    if what == "slots":
-        ready = inventory.ready_conditions(assembly.read_registry(settings))
-        return slot_list.slots(assembly.observe_now(settings), ready)
-    if what == "history":
-        return inventory.history(assembly.read_history(settings, limit))
-    snapshot = assembly.read_registry(settings)
+    match what:
+        case "slots":
+            ready = inventory.ready_conditions(assembly.read_registry(settings))
+            return slot_list.slots(assembly.observe_now(settings), ready)
+        case "history":
+            return inventory.history(assembly.read_history(settings, limit))
+        case "egress":
+            return inventory.requests(assembly.read_ledger(settings, limit))
+        case _:
+            return _registered(what, assembly.read_registry(settings))
+
+
+def _registered(what: Registered, snapshot: RegistrySnapshot) -> Listing:
     match what:
         case "models":
             return inventory.weights(snapshot, Kind.MODEL)

@@ -10,8 +10,9 @@ from reconciler.core.desired import Kind
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive
 from reconciler.core.entry import Entry
-from reconciler.core.history import HistoryRow
+from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Job
+from reconciler.core.ledger import ledger_document
 from reconciler.core.observed import BlobRow
 from reconciler.core.quantity import format_size
 from reconciler.core.status import Condition, ConditionType
@@ -77,6 +78,13 @@ def history(found: Iterable[HistoryRow]) -> Listing:
         (time_of(r.at), r.op, r.digest or "-", _bytes(r.size_bytes), ", ".join(r.names) or "-", r.reason) for r in kept
     )
     return Listing(("AT", "OP", "DIGEST", "SIZE", "FOR", "REASON"), rows, tuple(_history_document(r) for r in kept))
+
+
+def requests(found: Iterable[LedgerRow]) -> Listing:
+    """What was asked of other hosts, newest first."""
+    kept = tuple(found)
+    head = ("AT", "DECISION", "HOST", "ADDRESS", "SENT", "RECEIVED", "FOR", "WHY")
+    return Listing(head, tuple(_request_row(row) for row in kept), tuple(map(ledger_document, kept)), prose=True)
 
 
 def directives(snapshot: RegistrySnapshot) -> Listing:
@@ -215,6 +223,27 @@ def directive_document(directive: Directive) -> JsonObject:
         "at": instant(directive.at),
         "reason": directive.reason,
     }
+
+
+def _request_row(row: LedgerRow) -> tuple[str, ...]:
+    host = f"[{row.host}]" if ":" in row.host else row.host
+    return (
+        time_of(row.at),
+        row.decision,
+        f"{row.protocol}://{host}:{row.port}",
+        row.ip or "-",
+        _bytes(row.bytes_out),
+        _bytes(row.bytes_in),
+        row.tool_id or "-",
+        _why(row),
+    )
+
+
+def _why(row: LedgerRow) -> str:
+    """What went wrong; a request that was answered has nothing to say besides what it was for."""
+    if row.error is not None:
+        return f"{row.reason_code}: {row.error}"
+    return "-" if row.reason_code == row.tool_id else row.reason_code
 
 
 def _total_bytes(entry: Entry, snapshot: RegistrySnapshot) -> int | None:

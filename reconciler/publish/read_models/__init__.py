@@ -5,6 +5,7 @@ from __future__ import annotations
 from reconciler.publish.read_models import (
     conditions,
     downloads,
+    egress,
     metrics,
     node,
     observed,
@@ -42,5 +43,11 @@ READ_MODELS = (
         metrics.live_facts,
     ),
     ReadModel("prune_history", "What was deleted or restored lately, why, and by which plan.", prune_history.facts),
+    ReadModel(
+        "egress",
+        "The newest requests to other hosts, as the ledger has them, and `settings`: the rules for the next.",
+        egress.facts,
+        egress.live_facts,
+    ),
 )
 """In the order in which they are patched."""

@@ -16,6 +16,7 @@ from reconciler.core.job import JobSpec
 from reconciler.core.status import Condition, ConditionType
 from reconciler.ports import Progress
 from reconciler.publish.machine import Machine
+from reconciler.publish.requests import Requests
 from reconciler.publish.status import Status
 from reconciler.publish.tally import Tally
 
@@ -45,6 +46,7 @@ class View:
     status: Status
     running: Mapping[Digest, Progress]
     tally: Tally
+    requests: Requests
     machine: Machine
     readiness: Mapping[str, Readiness]
     """By object."""
@@ -55,7 +57,12 @@ class View:
 
 
 def view_of(
-    status: Status, progress: tuple[Progress, ...], tally: Tally, machine: Machine, earlier: View | None = None
+    status: Status,
+    progress: tuple[Progress, ...],
+    tally: Tally,
+    requests: Requests,
+    machine: Machine,
+    earlier: View | None = None,
 ) -> View:
     """The view of this moment; what only the status decides is taken over from one of the same status."""
     running = {each.spec.digest: each for each in progress}
@@ -66,7 +73,7 @@ def view_of(
         readiness = {each.object: Readiness(each.status, each.reason, each.message) for each in ready}
         conditions = _by_object(status.conditions)
         wanted = {job.digest: job for job in status.plan.jobs}
-    return View(status, running, tally, machine, readiness, conditions, wanted)
+    return View(status, running, tally, requests, machine, readiness, conditions, wanted)
 
 
 def _by_object(conditions: Iterable[Condition]) -> Mapping[str, tuple[Condition, ...]]:

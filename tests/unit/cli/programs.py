@@ -10,7 +10,7 @@ from reconciler.assembly import Observer, RunOptions, ServeOptions, Service, Ver
 from reconciler.cli.main import main
 from reconciler.cli.terminal import Terminal
 from reconciler.core.event import Event, EventId
-from reconciler.core.history import HistoryRow
+from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.observed import NodeFacts, ObservedState, StoreStatus
 from reconciler.core.report import Diagnostic, Exit, RunReport
 from reconciler.loop.down import TakenDown
@@ -34,6 +34,7 @@ class FakeProgram:
     snapshot: RegistrySnapshot = NOTHING_KNOWN
     observed: ObservedState = field(default_factory=lambda: ObservedState(NodeFacts(StoreStatus.READY)))
     history: tuple[HistoryRow, ...] = ()
+    ledger: tuple[LedgerRow, ...] = ()
     events: tuple[Event, ...] = ()
     verified: VerifyReport = ALL_INTACT
     decision: Decision = DECIDED
@@ -74,6 +75,10 @@ class FakeProgram:
     def read_history(self, settings: Settings, limit: int) -> tuple[HistoryRow, ...]:
         self._enter(settings, limit)
         return self.history[:limit]
+
+    def read_ledger(self, settings: Settings, limit: int) -> tuple[LedgerRow, ...]:
+        self._enter(settings, limit)
+        return self.ledger[:limit]
 
     def read_events(
         self, settings: Settings, after: EventId | None, prefixes: tuple[str, ...], limit: int

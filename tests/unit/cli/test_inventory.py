@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.directive import Directive, DirectiveKind
+from reconciler.core.egress import Posture
 from reconciler.core.entry import Entry, file_set
-from reconciler.core.history import HistoryRow
+from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import BlobRow, NodeFacts, ObservedState, SlotObserved, StoreStatus
 from reconciler.core.slot import SlotRecord
 from reconciler.core.status import Condition, ConditionType
+from tests.ledger import check_ledger_document
 from tests.unit.cli.plans import AT, FILES, MINILM, OLD, SPEC, TARGET, waiting_condition
 from tests.unit.cli.programs import NOTHING_KNOWN, FakeProgram, run
 
@@ -39,6 +41,13 @@ OBSERVED = ObservedState(
     NodeFacts(StoreStatus.READY, default_slot="chat"),
     slots={"chat": SlotObserved(SlotRecord("chat", TARGET), TARGET.files.id)},
 )
+REQUEST = LedgerRow(
+    AT, "allow", "models.download", "hub.example", 443, "https", 2_000_000, 20, "c0ffee", "house", "models.download",
+    "93.184.215.14", "hub.example", 120, None, Posture.PUBLIC,
+)  # fmt: skip
+DENIED = LedgerRow(
+    AT, "deny", "egress-denied", "::1", 8080, "http", 0, 0, "c0ffee", error="the scheme is http", posture=Posture.PUBLIC
+)
 ROW = HistoryRow(AT, "Reclaim", OLD, 1_000, ("models/old",), "QuarantineOver", "f" * 64)
 
 
@@ -49,7 +58,7 @@ def _own_state(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def out(*argv: str) -> str:
-    ran = run(FakeProgram(snapshot=SNAPSHOT, observed=OBSERVED, history=(ROW,)), *argv)
+    ran = run(FakeProgram(snapshot=SNAPSHOT, observed=OBSERVED, history=(ROW,), ledger=(REQUEST, DENIED)), *argv)
     assert (ran.code, ran.err) == (0, "")
     return ran.out
 
@@ -106,8 +115,23 @@ def test_history_directives_and_conditions() -> None:
     assert json.loads(out("get", "history", "-o", "json"))["items"][0]["plan"] == "f" * 64
 
 
+def test_egress_is_what_was_asked_of_other_hosts_and_why_it_was_refused() -> None:
+    head, asked, denied = (" ".join(line.split("  ", 1)[1].split()) for line in out("get", "egress").splitlines())
+    assert head == "DECISION HOST ADDRESS SENT RECEIVED FOR WHY"
+    assert asked == "allow https://hub.example:443 93.184.215.14 120 B 2.0 MB models.download -"
+    assert denied == "deny http://[::1]:8080 - - 0 B - egress-denied: the scheme is http"
+    assert out("get", "egress", "--limit", "1").count("hub.example") == 1
+
+
+def test_egress_as_json_is_the_ledger_by_its_schema() -> None:
+    found = json.loads(out("get", "egress", "-o", "json"))["items"]
+    for item in found:
+        check_ledger_document(item)
+    assert [item["dest"].get("ip") for item in found] == ["93.184.215.14", None]
+
+
 @pytest.mark.parametrize(
-    "what", ["models", "slots", "adapters", "jobs", "blobs", "history", "directives", "conditions"]
+    "what", ["models", "slots", "adapters", "jobs", "blobs", "history", "egress", "directives", "conditions"]
 )
 def test_an_empty_list_says_so_and_is_an_empty_document(what: str) -> None:
     assert run(FakeProgram(), "get", what).out == f"No {what}.\n"

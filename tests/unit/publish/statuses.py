@@ -17,6 +17,7 @@ from reconciler.ports import Progress
 from reconciler.publish.machine import Machine
 from reconciler.publish.read_models import READ_MODELS
 from reconciler.publish.read_models.view import View, view_of
+from reconciler.publish.requests import Requests
 from reconciler.publish.status import SourceStatus, Status
 from reconciler.publish.tally import Tally
 from tests.builders import NOW, converged, desired, digest, model, observed, web
@@ -61,9 +62,14 @@ def running(
     return Progress(spec, state, done, total, web(tag).redacted)
 
 
-def view(of: Status, *progress: Progress, tally: Tally = Tally()) -> View:  # noqa: B008 — frozen
+def view(
+    of: Status,
+    *progress: Progress,
+    tally: Tally = Tally(),  # noqa: B008 — frozen
+    requests: Requests = Requests(),  # noqa: B008 — frozen
+) -> View:
     """What read models are made from."""
-    return view_of(of, progress, tally, MACHINE)
+    return view_of(of, progress, tally, requests, MACHINE)
 
 
 def items(name: str, seen: View) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from reconciler.core.event import EventId
 from reconciler.ports import Progress
 from reconciler.publish.documents import Documents, Patched
 from reconciler.publish.patch import same
+from reconciler.publish.requests import Requests
 from reconciler.publish.status import Status
 from reconciler.publish.tally import Tally
 from tests.builders import blob, converged, desired, digest, gone, model, observed
@@ -27,7 +28,7 @@ def show(
     documents: Documents, of: Status, *progress: Progress, first: int, tally: Tally = NO_TALLY
 ) -> tuple[Patched, ...]:
     """The documents show the pass."""
-    return documents.accept(documents.compare(of, progress, tally), EventId(EPOCH, first))
+    return documents.accept(documents.compare(of, progress, tally, Requests()), EventId(EPOCH, first))
 
 
 def patched(patches: tuple[Patched, ...], name: str) -> Patched:
@@ -48,7 +49,7 @@ def test_documents_start_empty_each_with_a_rev_of_its_own() -> None:
 def test_nothing_changes_before_the_first_pass() -> None:
     documents = fresh()
 
-    update = documents.compare(None, (running("qwen", 5),), Tally(started=1))
+    update = documents.compare(None, (running("qwen", 5),), Tally(started=1), Requests())
 
     assert update.changes == ()
     assert documents.accept(update, EventId(EPOCH, 200)) == ()
@@ -57,7 +58,7 @@ def test_nothing_changes_before_the_first_pass() -> None:
 def test_the_names_are_those_of_the_state_api() -> None:
     assert set(fresh().names()) == {
         "models", "slots", "adapters", "downloads", "storage", "plan",
-        "observed", "node", "conditions", "models_metrics", "prune_history",
+        "observed", "node", "conditions", "models_metrics", "prune_history", "egress",
     }  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def test_showing_the_same_pass_again_changes_nothing() -> None:
     of = healthy("qwen")
     show(documents, of, first=200)
 
-    assert documents.compare(of, (), NO_TALLY).changes == ()
+    assert documents.compare(of, (), NO_TALLY, Requests()).changes == ()
 
 
 def test_a_pass_that_saw_the_same_changes_nothing_but_when_it_was() -> None:
@@ -142,10 +143,10 @@ def test_an_update_that_was_not_accepted_is_found_again() -> None:
     documents = fresh()
     of = healthy("qwen")
 
-    lost = documents.compare(of, (), NO_TALLY)
+    lost = documents.compare(of, (), NO_TALLY, Requests())
 
     assert documents.get("models").items == {}
-    assert documents.compare(of, (), NO_TALLY).changes == lost.changes
+    assert documents.compare(of, (), NO_TALLY, Requests()).changes == lost.changes
 
 
 def test_running_work_patches_only_the_documents_it_moves() -> None:
@@ -181,7 +182,7 @@ def test_work_that_stands_still_changes_nothing() -> None:
     of = status(desired(model("a")), observed(gone("a")))
     show(documents, of, running("a", 10), first=200)
 
-    assert documents.compare(of, (running("a", 10),), NO_TALLY).changes == ()
+    assert documents.compare(of, (running("a", 10),), NO_TALLY, Requests()).changes == ()
 
 
 def test_metadata_is_what_the_model_record_says() -> None:

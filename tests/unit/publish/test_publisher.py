@@ -3,14 +3,17 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from reconciler.core.change import ChangeSet
+from reconciler.core.change import AppendLedger, ChangeSet
 from reconciler.core.desired import Limits
 from reconciler.core.errors import TransientError
 from reconciler.core.event import EventDraft, EventId, JsonValue, Topic
+from reconciler.core.history import LedgerRow
+from reconciler.core.ledger import ledger_document
 from reconciler.ports import Progress
 from reconciler.publish import publisher as publishing
 from reconciler.publish.documents import Documents
@@ -388,3 +391,25 @@ def test_revs_are_those_that_the_greeting_names() -> None:
     assert len(connected[2]["revs"]) == Documents.count()
     assert json.loads(rig.publisher.documents.get("models").body())["rev"] == connected[2]["revs"]["models"]
     assert isinstance(rig.publisher, Publisher)
+
+
+def test_requests_of_before_and_of_now_are_shown_once_each() -> None:
+    def request(n: int) -> ChangeSet:
+        at = registry_clock.now() + timedelta(seconds=n)
+        row = LedgerRow(at, "allow", "models.download", "hub.example", 443, "https", n, 5, "corr")
+        return ChangeSet((AppendLedger(row),), (EventDraft(Topic.EGRESS_LEDGER, ledger_document(row)),))
+
+    registry_clock = FakeClock()
+    registry = MemoryRegistry(registry_clock)
+    registry.commit(request(1))
+    rig = Rig(registry)
+    rig.tick(healthy("a"))
+    registry.commit(request(2))
+    rig.tick()
+    patches = [each for each in only(rig.tick(), "state.read.model.patch") if each["id"] == "egress"]
+
+    shown = dict(rig.publisher.documents.get("egress").items)
+    del shown["settings"]
+    assert [row["bytes_in"] for row in shown.values()] == [1, 2]
+    assert patches == []
+    assert rig.publisher.tick() is False

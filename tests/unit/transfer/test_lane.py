@@ -13,9 +13,9 @@ import pytest
 from reconciler.core.change import ChangeSet, DropJob, OwnBlob, VerifyBlob
 from reconciler.core.desired import Limits
 from reconciler.core.digest import Digest, digest_of
-from reconciler.core.egress import EgressPolicy
+from reconciler.core.egress import EgressPolicy, preview
 from reconciler.core.errors import RegistryError, StoreMissingError, TransientError
-from reconciler.core.event import Topic
+from reconciler.core.event import JsonValue, Topic
 from reconciler.core.history import LedgerRow
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.observed import FileIdentity, Place
@@ -127,6 +127,32 @@ class TestFetching:
         assert node.registry.ledger(10) == (row,)
         (event,) = node.registry.events(None, (Topic.EGRESS_LEDGER.value,), 10)
         assert event.payload["dest"] == {"host": "a.example", "port": 443, "protocol": "https"}
+
+    @pytest.mark.parametrize(("policy", "reason"), [(EgressPolicy(), None), (EgressPolicy(()), "allowlist")])
+    def test_what_the_egress_policy_says_of_a_source_is_told_to_every_owner(
+        self, node: Node, policy: EgressPolicy, reason: str | None
+    ) -> None:
+        spec = replace(node.fetch(ONE, A), owners=("models/a", "models/b"))
+
+        def fetch(_spec: JobSpec, _token: CancelToken, report: Report) -> Fetched:
+            report.preview("https", preview(policy, "https://me:hunter2@a.example/one?key=hunter2"))
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(A, fetch)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        told = node.registry.events(None, (Topic.EGRESS_PREVIEW.value,), 10)
+        corr_id = node.told()[0].payload["corr_id"]
+        said: dict[str, JsonValue] = {
+            "url": "https://a.example/one",
+            "provider": "https",
+            "dest": {"host": "a.example", "port": 443, "protocol": "https"},
+            "corr_id": corr_id,
+            "posture": "public" if reason is None else "allowlist",
+            "allow": reason is None,
+            **({} if reason is None else {"reason": reason}),
+        }
+        assert [dict(event.payload) for event in told] == [{"id": owner, **said} for owner in spec.owners]
 
     def test_a_resumed_transfer_is_told_with_its_offset(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
