@@ -139,6 +139,17 @@ def _node(value: object) -> str | None:
     return None if value is None else _address(value, wanted, "RECONCILER_AGAINST_TOKEN")
 
 
+def _webhook(value: object) -> str | None:
+    if value is None:
+        return None
+    text = str(value).strip()
+    wanted = "wanted the URL of a webhook, such as https://hooks.example.com/reconciler"
+    netloc = _web_address(text, wanted)
+    if "@" in netloc:
+        raise ValueError(f"{wanted}, got one with a user name")
+    return text
+
+
 def _listen(value: object) -> str:
     text = str(value).strip()
     host, colon, port = text.rpartition(":")
@@ -193,6 +204,14 @@ def _optional_reference(value: object) -> str | None:
 
 def _address(value: object, wanted: str, token_setting: str) -> str:
     text = str(value).strip().rstrip("/")
+    netloc = _web_address(text, wanted)
+    if "@" in netloc or "?" in text or "#" in text:
+        raise ValueError(f"{wanted}, got one with a user name, query or fragment; name a token with {token_setting}")
+    return text
+
+
+def _web_address(text: str, wanted: str) -> str:
+    """What stands between `//` and the path of a URL that HTTP can ask."""
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
@@ -200,9 +219,7 @@ def _address(value: object, wanted: str, token_setting: str) -> str:
         raise ValueError(f"{wanted}, got one that can't be read") from error
     if parts.scheme not in ("https", "http") or not host or port == 0:
         raise ValueError(f"{wanted}, got scheme {parts.scheme!r} and host {host or ''!r}")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError(f"{wanted}, got one with a user name, query or fragment; name a token with {token_setting}")
-    return text
+    return parts.netloc
 
 
 def _state_dir() -> Path:
@@ -276,7 +293,7 @@ class Settings(BaseSettings):
     """The allowed signers (ssh-keygen) of commits; set: an unsigned commit, or one of somebody else, is refused."""
     runtimes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_programs)] = Field(default=())
     """Programs that slots may start, joined by commas or colons: names looked up on PATH, or absolute paths."""
-    notify_url: str | None = Field(default=None)
+    notify_url: Annotated[str | None, BeforeValidator(_webhook)] = Field(default=None)
     """The webhook that is told when a condition changes."""
     notify_secret: Annotated[str | None, BeforeValidator(_optional_reference)] = Field(default=None)
     """Where the secret is that messages to the webhook are signed with (HMAC-SHA256)."""

@@ -28,7 +28,7 @@ from reconciler.core.entry import Entry
 from reconciler.core.observed import ObservedState
 from reconciler.core.plan import PlanPolicy
 from reconciler.core.report import Result
-from reconciler.core.source import PUBLIC_HUB
+from reconciler.core.source import PUBLIC_HUB, without_secrets
 from reconciler.environment import resolve_secret
 from reconciler.loop.converge import Watcher
 from reconciler.loop.last_good import LastGood
@@ -198,5 +198,10 @@ def new_id() -> str:
 
 
 def command_line() -> str:
-    """What other processes are told about this one."""
-    return " ".join(["reconcile", *sys.argv[1:]])
+    """What other processes are told about this one; a URL in it is redacted."""
+    return " ".join(["reconcile", *map(_shown, sys.argv[1:])])
+
+
+def _shown(word: str) -> str:
+    name, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return name + equals + without_secrets(value)

@@ -10,14 +10,19 @@ PUBLIC_HUB = "https://huggingface.co"
 """Where `hf://` sources are fetched from unless the operator set another endpoint."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}").fullmatch
+_SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?/+|")
+_QUERY = re.compile(r"[?#]")
 _REPO_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class WebFile:
-    """A file behind an `https:` or `http:` URL."""
+    """A file behind an `https:` or `http:` URL. Its repr is redacted: it stands in tracebacks."""
 
     url: str
+
+    def __repr__(self) -> str:
+        return f"WebFile({self.redacted!r})"
 
     @property
     def scheme(self) -> str:
@@ -103,6 +108,28 @@ def redact_url(url: str) -> str:
     return urlunsplit((parts.scheme, host + port, parts.path, "", ""))
 
 
+def without_secrets(text: str) -> str:
+    """`text`, which somebody took for a URL, as it may be shown: without userinfo, query and fragment."""
+    bare = _without_userinfo(text) if "@" in text and ("/" in text or ":" in text) else text
+    return _QUERY.split(bare, maxsplit=1)[0] if "/" in bare else bare
+
+
+def _without_userinfo(text: str) -> str:
+    if not text.startswith("hf://"):
+        scheme = _SCHEME.match(text)
+        assert scheme is not None  # it matches nothing too
+        return scheme[0] + text[scheme.end() :].rpartition("@")[2]
+    before, at, rest = text.removeprefix("hf://").partition("@")
+    if not at or _is_repo(before):  # what follows is a commit
+        return text
+    return _without_userinfo(f"hf://{rest}")
+
+
+def _is_repo(text: str) -> bool:
+    org, _, repo = text.partition("/")
+    return bool(_REPO_PART(org) and _REPO_PART(repo))
+
+
 def web_file(text: str) -> WebFile:
     """The web file at URL `text`; raises ValueError with what is wrong."""
     parts = urlsplit(text)
@@ -119,15 +146,16 @@ def hugging_face_file(text: str, path: str | None = None) -> HuggingFaceFile:
 
     `path` is the file's path when `text` is only a prefix, as it is for a model with `files`.
     """
-    body = text.removeprefix("hf://")
-    repo_part, at, rest = body.partition("@")
+    shown = without_secrets(text)
+    if _QUERY.search(text):
+        raise ValueError(f"wanted hf://ORG/REPO@COMMIT/PATH without a query, got one behind {shown!r}")
+    repo_part, at, rest = text.removeprefix("hf://").partition("@")
     commit, _, inner = rest.partition("/")
-    org, slash, repo = repo_part.partition("/")
-    if not slash or not _REPO_PART(org) or not _REPO_PART(repo):
-        raise ValueError(f"wanted hf://ORG/REPO@COMMIT/PATH, got {text!r}")
+    if not _is_repo(repo_part):
+        raise ValueError(f"wanted hf://ORG/REPO@COMMIT/PATH, got {shown!r}")
     if not at or not _COMMIT(commit):
         raise ValueError(f"wanted a commit of 40 hexadecimal digits after '@', got {commit!r}")
     full = "/".join(part for part in (inner.strip("/"), path) if part)
     if not full or any(part in ("", ".", "..") for part in full.split("/")):
         raise ValueError(f"wanted the path of a file after the commit, got {full!r}")
-    return HuggingFaceFile(f"{org}/{repo}", commit, full)
+    return HuggingFaceFile(repo_part, commit, full)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.core.report import Diagnostic
+from reconciler.core.source import without_secrets
 from reconciler.manifest.nodes import Node
 from reconciler.manifest.tree import ManifestFile
 
@@ -85,7 +85,7 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
 
 def joined(path: str, key: str) -> str:
     """The path of `key` below `path`, on one line and without secrets whatever the key contains."""
-    bare = _without_secrets(key)
+    bare = without_secrets(key)
     step = bare if bare.isprintable() else bare.encode("unicode_escape").decode()
     step = step or "''"
     return f"{path}{'' if step.startswith('[') else '.'}{step}" if path else step
@@ -93,19 +93,8 @@ def joined(path: str, key: str) -> str:
 
 def shown(text: str) -> str:
     """`text` quoted, on one line, without secrets, cut where it is long."""
-    bare = _without_secrets(text)
+    bare = without_secrets(text)
     return repr(bare if len(bare) <= _LONGEST_SHOWN else bare[: _LONGEST_SHOWN - 1] + "…")
-
-
-def _without_secrets(text: str) -> str:
-    """`text` without what a URL in it may give away: userinfo, query and fragment."""
-    if "://" not in text:
-        return text
-    return _AFTER_PATH.sub("", _USERINFO.sub(r"\1", text))
-
-
-_USERINFO = re.compile(r"(https?://)\S*@", re.IGNORECASE)
-_AFTER_PATH = re.compile(r"[?#].*", re.DOTALL)
 
 
 def _position(diagnostic: Diagnostic) -> tuple[str, int, int, str]:

@@ -123,7 +123,8 @@ def _host_rule(node: ScalarNode) -> HostRule:
     try:
         return parse_host_rule(text)
     except ValueError as error:
-        raise BadValueError(str(error)) from error
+        wanted = str(error).partition(", got ")[0]  # what was got may be a URL with a password
+        raise BadValueError(f"{wanted}, got {described(node)}") from error
 
 
 HOST_RULE = ScalarType(_host_rule, {"type": "string", "pattern": _HOST})

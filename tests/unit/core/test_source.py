@@ -11,6 +11,7 @@ from reconciler.core.source import (
     hugging_face_file,
     redact_url,
     web_file,
+    without_secrets,
 )
 
 COMMIT = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
@@ -31,6 +32,33 @@ def test_a_shown_url_holds_no_secret(url: str, shown: str) -> None:
     assert redact_url(url) == shown
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://me:pw@host/a?key=s#s", "https://host/a"),
+        ("https:/me:p@w/x@host/a?key=s", "https:/host/a"),
+        ("ftp://me:pw@host/a", "ftp://host/a"),
+        ("//me:pw@host/a", "//host/a"),
+        ("me:pw@host/a", "host/a"),
+        ("me:pw@host", "host"),
+        ("--from=https://me:pw@host/a?key=s", "host/a"),
+        (f"hf://org/repo@{COMMIT}/a?key=s", f"hf://org/repo@{COMMIT}/a"),
+        (f"hf://me:p/w@org/repo@{COMMIT}/a", f"hf://org/repo@{COMMIT}/a"),
+        ("hf://me:pw@org/repo/a", "hf://org/repo/a"),
+        ("models/llama3:8b", "models/llama3:8b"),
+        ("fri#1", "fri#1"),
+        ("what?", "what?"),
+        ("kim@home", "kim@home"),
+    ],
+)
+def test_what_was_taken_for_a_url_is_shown_without_its_secrets(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
+
+
+def test_a_web_file_in_a_traceback_holds_no_secret() -> None:
+    assert repr([web_file("https://me:pw@host/a?key=s")]) == "[WebFile('https://host/a')]"
+
+
 def test_a_web_file_knows_its_scheme_and_name() -> None:
     source = web_file("https://user:pw@example.com/models/a.gguf?x=1")
 
@@ -46,6 +74,7 @@ def test_a_web_file_knows_its_scheme_and_name() -> None:
     ("text", "problem"),
     [
         ("https:///a.gguf", "wanted a URL with a host"),
+        ("https://./a.gguf", "wanted a URL with a host"),
         ("https://example.com/a b", "must not contain spaces"),
         ("https://example.com/a\tb", "must not contain spaces"),
         ("https://example.com/a\x7f", "must not contain spaces"),
@@ -95,6 +124,8 @@ def test_a_hub_file_is_asked_for_at_the_endpoint_with_its_path_quoted(endpoint: 
         (f"hf://org/repo@{COMMIT}/", "wanted the path of a file"),
         (f"hf://org/repo@{COMMIT}/../a", "wanted the path of a file"),
         (f"hf://org/repo@{COMMIT}/a//b", "wanted the path of a file"),
+        (f"hf://org/repo@{COMMIT}/a?token=x", f"without a query, got one behind 'hf://org/repo@{COMMIT}/a'"),
+        (f"hf://me:pw@org/repo@{COMMIT}/a", f"wanted hf://ORG/REPO@COMMIT/PATH, got 'hf://org/repo@{COMMIT}/a'"),
     ],
 )
 def test_what_is_no_file_of_a_repository_is_refused(text: str, problem: str) -> None:
