@@ -147,9 +147,7 @@ def _attempts(
     client = importlib.import_module("reconciler.net.client")
     attempt = importlib.import_module("reconciler.transfer.attempt")
     origins = importlib.import_module("reconciler.origins.catalog")
-    new_session = functools.partial(
-        client.Session, clock, offline=policy.offline, project_id=settings.project_id
-    )
+    new_session = functools.partial(client.Session, clock, offline=policy.offline, project_id=settings.project_id)
     built: Fetching = attempt.Attempts(
         store,
         origins.SourceOrigins(

@@ -134,7 +134,7 @@ class TestFetching:
     ) -> None:
         spec = replace(node.fetch(ONE, A), owners=("models/a", "models/b"))
 
-        def fetch(_spec: JobSpec, _token: CancelToken, report: Report) -> Fetched:
+        def fetch(_spec: JobSpec, _token: Stop, report: Report) -> Fetched:
             report.preview("https", preview(policy, "https://me:hunter2@a.example/one?key=hunter2"))
             return node.origins.publish(spec, ONE, report)
 
