@@ -12,6 +12,7 @@ from generators.markdown import code, document, table
 
 from reconciler.clock import SystemClock
 from reconciler.publish.http.app import make_routes
+from reconciler.publish.http.hash_routes import PAGING
 from reconciler.publish.http.openapi import SCHEMAS, describe
 from reconciler.publish.http.sources import Sources
 from reconciler.publish.http.sse import Readers
@@ -39,6 +40,18 @@ RULES = """\
   never put it into the query. Without it, `serve` refuses to start on an address that other machines reach.
 """
 
+PAGES = """\
+`/state/models_hashes` is a document like the others, to which patches apply. With `limit`, `offset`, `provider`,
+`model`, `sort` or `order` it answers with one page instead: `items` is a list in order, and rows that are equal stand
+in the order of their digests. A page has an `ETag` of its own and can't be waited for; `rev` is that of the document.
+
+Begin at 0 and follow `next_offset` until it is null. An `offset` behind the last page gives the last page; one that is
+no multiple of `limit` belongs to the page on which it falls, so it may have no `prev_offset` though rows come before.
+
+`path` is where the bytes lie, or will lie, relative to the store; `present` says whether they do. An unknown size is
+null and the smallest of all.
+"""
+
 PROBES = """\
 `/healthz` is 503 when only a restart can help: no pass has ended for three times `schedule.reconcile` and a minute, or
 the publisher has stopped. `/readyz` is 503 then too, and before the first pass has ended, while the last pass failed,
@@ -60,12 +73,15 @@ def page() -> str:
         "Each is `{rev, items}`; an item is at `/state/<read model>/<id>`. See [how to follow "
         "them](../guides/subscribe-to-changes.md) and [events](events.md).",
         table(("read model", "items"), ((code(model.name), model.description) for model in READ_MODELS)),
+        "## Pages",
+        PAGES.strip(),
+        table(("member", "meaning"), _members("Page")),
         "## Parameters",
         table(("parameter", "in", "of", "meaning"), _parameters(description)),
         "## Problems",
         "Every refusal is `application/problem+json` (RFC 9457). `type` is always `about:blank`; `reason` tells "
         "problems of one status apart.",
-        table(("member", "meaning"), _members()),
+        table(("member", "meaning"), _members("Problem")),
         "## Probes",
         PROBES.strip(),
         "## Metrics",
@@ -124,7 +140,7 @@ def _parameters(description: Mapping[str, Any]) -> Iterable[tuple[str, str, str,
     for path, operations in description["paths"].items():
         for parameter in operations["get"].get("parameters", ()):
             key = (parameter["name"], parameter["in"], parameter.get("description", ""))
-            found.setdefault(key, []).append(_family(path))
+            found.setdefault(key, []).append(path if parameter["name"] in PAGING else _family(path))
     for (name, place, meaning), paths in found.items():
         yield code(name), place, ", ".join(code(path) for path in dict.fromkeys(paths)), meaning
 
@@ -136,8 +152,8 @@ def _family(path: str) -> str:
     return "/state/{read model}" + ("/{item_id}" if first and rest else "")
 
 
-def _members() -> Iterator[tuple[str, str]]:
-    for name, schema in SCHEMAS["Problem"]["properties"].items():
+def _members(schema_name: str) -> Iterator[tuple[str, str]]:
+    for name, schema in SCHEMAS[schema_name]["properties"].items():
         yield code(name), schema.get("description", "")
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 from starlette.requests import Request
 
-from reconciler.publish.http import state_routes
+from reconciler.publish.http import snapshots
 from reconciler.publish.http.connection import Limits
 from reconciler.publish.service import OWN_FILES, max_connections
 from tests.e2e.state_rig import Follower, Node, get, status_of
@@ -102,14 +102,14 @@ def test_a_large_document_arrives_whole() -> None:
     with Node() as node:
         node.shown(status_of(MANY))
         answer = get(node.base, "/state/models")
-        assert len(answer.body) > 10 * state_routes.SLICE_BYTES
+        assert len(answer.body) > 10 * snapshots.SLICE_BYTES
         assert len(answer.json()["items"]) == len(MANY)
         assert answer.headers["content-length"] == str(len(answer.body))
         assert get(node.base, "/state/models", method="HEAD").body == b""
 
 
 def test_a_long_poll_whose_client_has_left_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state_routes, "STILL_THERE_S", 0.1)
+    monkeypatch.setattr(snapshots, "STILL_THERE_S", 0.1)
     asked = []
     is_disconnected = Request.is_disconnected
 

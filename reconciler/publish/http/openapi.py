@@ -26,6 +26,10 @@ def _text(description: str) -> dict[str, Any]:
     return {"type": "string", "description": description}
 
 
+def _whole(description: str) -> dict[str, Any]:
+    return {"type": "integer", "minimum": 0, "description": description}
+
+
 SCHEMAS: dict[str, dict[str, Any]] = {
     "Problem": _object(
         ("type", "title", "status", "detail", "reason"),
@@ -54,6 +58,32 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         ),
         "additionalProperties": False,
     },
+    "Page": _object(
+        (
+            "rev",
+            "items",
+            "total",
+            "count",
+            "limit",
+            "offset",
+            "prev_offset",
+            "next_offset",
+            "page",
+            "pages",
+            "last_offset",
+        ),
+        rev={"type": "integer", "description": "of the document that it is a page of; opaque"},
+        items={"type": "array", "items": {"$ref": "#/components/schemas/Item"}, "description": "in order"},
+        total=_whole("rows on all pages"),
+        count=_whole("rows on this page"),
+        limit=_whole("rows of a full page"),
+        offset=_whole("rows before this page"),
+        prev_offset={"type": ["integer", "null"], "description": "null on the first page"},
+        next_offset={"type": ["integer", "null"], "description": "null on the last page"},
+        page=_whole("counted from 1; 0 if there is none"),
+        pages=_whole("how many there are"),
+        last_offset=_whole("where the last page begins"),
+    ),
     "Event": _object(
         ("data",),
         id=_text("`<epoch>-<seq>`; only grows"),

@@ -6,6 +6,7 @@ from reconciler.publish.read_models import (
     conditions,
     downloads,
     egress,
+    hashes,
     metrics,
     node,
     observed,
@@ -24,6 +25,9 @@ READ_MODELS = (
     ReadModel("slots", "Every slot: what it serves, where, and what stands in its way.", slots.facts),
     ReadModel(
         "adapters", "Every adapter, as models are shown, with its base model, alpha and rank.", weights.adapter_facts
+    ),
+    ReadModel(
+        hashes.NAME, "Every digest of models and adapters: its size, where it lies, and who names it.", hashes.facts
     ),
     ReadModel(
         "downloads",

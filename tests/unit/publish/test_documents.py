@@ -58,7 +58,7 @@ def test_nothing_changes_before_the_first_pass() -> None:
 def test_the_names_are_those_of_the_state_api() -> None:
     assert set(fresh().names()) == {
         "models", "slots", "adapters", "downloads", "storage", "plan",
-        "observed", "node", "conditions", "models_metrics", "prune_history", "egress",
+        "observed", "node", "conditions", "models_metrics", "models_hashes", "prune_history", "egress",
     }  # fmt: skip
 
 
