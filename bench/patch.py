@@ -23,17 +23,19 @@ from reconciler.core.event import EventId
 from reconciler.core.observed import ObservedState
 from reconciler.core.plan import PlanPolicy
 from reconciler.plan.planner import make_plan
+from reconciler.ports import Concurrency, Figures
 from reconciler.publish.documents import Documents, Update
 from reconciler.publish.machine import Machine
 from reconciler.publish.patch import diff
 from reconciler.publish.read_models import READ_MODELS
 from reconciler.publish.read_models.view import JsonObject, ReadModel, view_of
-from reconciler.publish.requests import Requests
 from reconciler.publish.status import SourceStatus, Status
 from reconciler.publish.table import Table
-from reconciler.publish.tally import Tally
+from reconciler.publish.work import Moment
 
 TARGET = 1 / 200
+QUIET = Moment((), Figures(Concurrency(2, 2, 0, 16)))
+"""Nothing runs."""
 T = TypeVar("T")
 
 
@@ -54,7 +56,7 @@ def with_damage(observed: ObservedState, count: int) -> ObservedState:
 
 def models_of(status: Status, table: Table) -> Mapping[str, JsonObject]:
     """The items of `models`, made with what `table` knows already, which is then what it knows."""
-    change = table.rebuilt(view_of(status, (), Tally(), Requests(), Machine()))
+    change = table.rebuilt(view_of(status, QUIET, Machine()))
     assert change is not None
     table.accept(change)
     return change.items
@@ -69,7 +71,7 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 def updated(status: Status, documents: Documents) -> Update:
     """What the status changes in all documents."""
-    return documents.compare(status, (), Tally(), Requests())
+    return documents.compare(status, QUIET)
 
 
 def run(before: Status, after: Status, model: ReadModel, changed: int, note: Callable[[str, float], None]) -> None:
@@ -77,7 +79,7 @@ def run(before: Status, after: Status, model: ReadModel, changed: int, note: Cal
     table = Table(model)
     seconds, old = timed(lambda: models_of(before, table))
     note("models from scratch", seconds)
-    view = view_of(after, (), Tally(), Requests(), Machine())
+    view = view_of(after, QUIET, Machine())
     seconds, change = timed(lambda: table.rebuilt(view))
     note("models, next pass", seconds)
     assert change is not None

@@ -33,7 +33,8 @@ import jsonpatch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from reconciler.clock import SystemClock
 from reconciler.core.job import JobKind, JobSpec
-from reconciler.ports import Progress
+from reconciler.ports import Concurrency, Figures, Progress
+from reconciler.publish.publisher import PublisherOptions
 from reconciler.publish.ring import RingSize
 from reconciler.publish.service import ApiConfig, StateApi
 from reconciler.registry.sqlite import SqliteRegistry
@@ -171,28 +172,39 @@ def replay(snapshots: dict, frames: bytes) -> dict:
 # ---- the server ----------------------------------------------------------------------------------
 
 
+class MadeUpLane:
+    """What is downloaded is the time: so a reader sees how long it took to tell."""
+
+    def __init__(self, specs: list[JobSpec]) -> None:
+        self.specs = specs
+        self.moving = False
+
+    def progress(self) -> tuple[Progress, ...]:
+        if not self.moving:
+            return ()
+        now = int(time.monotonic() * MICROS)
+        return tuple(Progress(spec, "downloading", now, 2**50, "https://example.com/a.gguf") for spec in self.specs)
+
+    def figures(self) -> Figures:
+        return Figures(Concurrency(16, 0, 16, 16))
+
+
 def serve(options: argparse.Namespace) -> int:
     names = [f"m{n}" for n in range(options.downloads)]
     specs = [JobSpec(JobKind.FETCH, digest(name), (f"models/{name}",), 2**50) for name in names]
-    moving = False
-
-    def progress() -> tuple[Progress, ...]:
-        """What is downloaded is the time: so a reader sees how long it took to tell."""
-        if not moving:
-            return ()
-        now = int(time.monotonic() * MICROS)
-        return tuple(Progress(spec, "downloading", now, 2**50, "https://example.com/a.gguf") for spec in specs)
+    lane = MadeUpLane(specs)
 
     with tempfile.TemporaryDirectory() as folder:
         registry = SqliteRegistry(Path(folder) / "registry.sqlite3", SystemClock())
         config = ApiConfig(port=0, max_readers=options.readers + 10)
-        api = StateApi(config, registry, progress, SystemClock(), ring=RingSize(total_bytes=options.ring_bytes))
+        ring = PublisherOptions(RingSize(total_bytes=options.ring_bytes))
+        api = StateApi(config, registry, lane, SystemClock(), options=ring)
         _, port = api.start()
         api.publish(status_of((), tuple(names)))
         time.sleep(1.0)
         print(json.dumps({"port": port}), flush=True)
         sys.stdin.readline()
-        moving = True
+        lane.moving = True
         until_s = time.monotonic() + options.seconds
         number = 0
         while time.monotonic() < until_s:
@@ -200,7 +212,7 @@ def serve(options: argparse.Namespace) -> int:
             number += 1
             split = 0 if number % 2 else len(names)
             api.publish(status_of(tuple(names[:split]), tuple(names[split:]), number=number))
-        moving = False
+        lane.moving = False
         time.sleep(1.0)
         print(json.dumps({"done": number}), flush=True)
         sys.stdin.readline()

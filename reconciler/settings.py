@@ -293,6 +293,10 @@ class Settings(BaseSettings):
     """The allowed signers (ssh-keygen) of commits; set: an unsigned commit, or one of somebody else, is refused."""
     runtimes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_programs)] = Field(default=())
     """Programs that slots may start, joined by commas or colons: names looked up on PATH, or absolute paths."""
+    progress_budget: Annotated[bool, BeforeValidator(_switch)] = Field(default=False)
+    """Whether progress events of downloads tell how much of their time is used."""
+    progress_disk: Annotated[bool, BeforeValidator(_switch)] = Field(default=False)
+    """Whether progress events of downloads tell how much room there is for them."""
     notify_url: Annotated[str | None, BeforeValidator(_webhook)] = Field(default=None)
     """The webhook that is told when a condition changes."""
     notify_secret: Annotated[str | None, BeforeValidator(_optional_reference)] = Field(default=None)

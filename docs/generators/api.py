@@ -11,13 +11,14 @@ from typing import Any
 from generators.markdown import code, document, table
 
 from reconciler.clock import SystemClock
+from reconciler.ports import Concurrency, Figures
 from reconciler.publish.http.app import make_routes
 from reconciler.publish.http.hash_routes import PAGING
 from reconciler.publish.http.openapi import SCHEMAS, describe
 from reconciler.publish.http.sources import Sources
 from reconciler.publish.http.sse import Readers
 from reconciler.publish.machine import Machine
-from reconciler.publish.metrics import Metrics
+from reconciler.publish.metrics import Metrics, Probes
 from reconciler.publish.publisher import open_publisher
 from reconciler.publish.read_models import READ_MODELS
 from reconciler.registry.sqlite import SqliteRegistry
@@ -102,11 +103,19 @@ def _sources() -> Iterator[Sources]:
     clock = SystemClock()
     with tempfile.TemporaryDirectory() as folder:
         registry = SqliteRegistry(Path(folder) / "registry.sqlite3", clock)
-        publisher = open_publisher(registry, clock, lambda: (), Machine())
+        publisher = open_publisher(registry, clock, _Idle(), Machine())
         stream = publisher.stream
-        metrics = Metrics("0", registry, stream.head, lambda: 0, lambda: 0)
+        metrics = Metrics("0", registry, stream.head, Probes(lambda: 0, lambda: 0, _Idle().figures))
         yield Sources(publisher.documents, stream, metrics, Readers(0), _Well())
         registry.close()
+
+
+class _Idle:
+    def progress(self) -> tuple[()]:
+        return ()
+
+    def figures(self) -> Figures:
+        return Figures(Concurrency(2, 2, 0, 16))
 
 
 class _Well:

@@ -41,9 +41,15 @@ PAYLOADS: dict[Topic, tuple[str, dict[str, str]]] = {
             "code": "why; see [codes](exit-codes-and-jobs.md#codes)",
             "error": "the same in words",
             "next_attempt_at": "when it is tried again",
-            "downloaded, total": "bytes; `total` is null where it is unknown",
+            "bytes, downloaded": "so many bytes are there, those of earlier attempts among them; both are the same",
+            "total, percent": "of how many, and how much that is, 0 to 100; left out where the size is unknown",
             "url": "where from, redacted",
             "cached": "when complete: whether nothing had to be fetched",
+            "budget": "of running downloads, with `RECONCILER_PROGRESS_BUDGET`: `{soft_ms, hard_ms, elapsed_ms, "
+            "soft_remaining_ms, hard_remaining_ms, state}`; what remains is below zero once it is over, and null without "
+            "a limit; `state` is `ok`, `soft_exceeded` or `hard_exceeded`",
+            "disk": "of running downloads, with `RECONCILER_PROGRESS_DISK`: `{reserve, available, need}` in bytes; "
+            "`available` is free space as last measured, or null; `need` is left out where the size is unknown",
         },
     ),
     Topic.MODELS_CHANGED: (
@@ -130,9 +136,11 @@ PAYLOADS: dict[Topic, tuple[str, dict[str, str]]] = {
     Topic.CONCURRENCY_CHANGED: (
         "The limits of downloads are others, or how many run above them.",
         {
-            "max, hard_cap, per_host": "as declared",
-            "effective_max": "what holds",
-            "pending_shrink": "how many running jobs a smaller limit still waits for, or null",
+            "configured_max": "how many permits there are: `max`, but never above `hard_cap`",
+            "available_permits": "how many jobs can start",
+            "held_permits": "how many run, at most `configured_max`",
+            "hard_cap, per_host": "as declared",
+            "pending_shrink": "how many more run than a smaller limit allows, or null; none of them is stopped",
         },
     ),
     Topic.PATCH: (

@@ -40,6 +40,8 @@ EFFECTS: Mapping[str, Effect] = {
     "git_token": Effect.AT_ONCE,
     "git_signers": Effect.AT_START,
     "runtimes": Effect.AT_ONCE,
+    "progress_budget": Effect.AT_ONCE,
+    "progress_disk": Effect.AT_ONCE,
     "notify_url": Effect.AT_START,
     "notify_secret": Effect.AT_ONCE,
     "log_format": Effect.AT_START,

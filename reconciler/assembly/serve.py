@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from types import ModuleType
 
 from reconciler.assembly.build import Parts, build_node, command_line, new_id, open_registry, policy_of
 from reconciler.assembly.reload import Reload, reload
@@ -66,7 +67,7 @@ def _daemon(settings: Settings, options: ServeOptions, service: Service, signals
         stack.callback(node.backends.runtimes.close)
         stack.callback(node.backends.lane.stop, STOP_LANE_S)
         source = _source(settings, options.paths, held, node.backends.clock)
-        url, publish = _publisher(settings, registry, node, stack)
+        url, publish = _publisher(held, registry, node, stack)
         lock.announce(url)
         notify = _notifier(settings, held, node.backends.clock, stack)
         outlets = Outlets(publish, notify, service.alive, _once(service.ready))
@@ -145,20 +146,26 @@ def _named(settings: Settings, paths: tuple[str, ...]) -> str:
     return shown
 
 
-def _publisher(
-    settings: Settings, registry: Registry, node: Node, stack: ExitStack
-) -> tuple[str, Callable[[Status], None]]:
+def _publisher(held: _Held, registry: Registry, node: Node, stack: ExitStack) -> tuple[str, Callable[[Status], None]]:
     """The state API's URL, and what it is told passes by."""
+    settings = held.current
     service = importlib.import_module("reconciler.publish.service")
     machine = importlib.import_module("reconciler.publish.machine")
     host, port = host_and_port(settings.listen)
     config = service.ApiConfig(host, port, _secret(settings.api_token), settings.api_hosts)
     directories = {"state": str(settings.state_dir), "store": str(settings.store_dir)}
     backends = node.backends
-    api = service.StateApi(config, registry, backends.lane.progress, backends.clock, machine.this_machine(directories))
+    options = service.PublisherOptions(extras=lambda: _extras(service, held.current))
+    this_machine = machine.this_machine(directories)
+    api = service.StateApi(config, registry, backends.lane, backends.clock, this_machine, options)
     bound_host, bound_port = api.start()
     stack.callback(api.stop, STOP_API_S)
     return f"http://{_bracketed(bound_host)}:{bound_port}", api.publish
+
+
+def _extras(service: ModuleType, settings: Settings) -> object:
+    """What is told with progress, as the settings are now."""
+    return service.Extras(settings.progress_budget, settings.progress_disk)
 
 
 def _bracketed(host: str) -> str:

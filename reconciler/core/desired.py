@@ -58,6 +58,11 @@ class FileSpec:
     """In the order they are tried; never empty."""
 
 
+RETRY_BACKOFF_S = 0.25
+"""The pause before the first further try at a source; the next ones are longer."""
+# Most drops are one lost connection: a quarter of a second is no burden to anybody.
+
+
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """How a declared object's bytes are fetched."""
@@ -312,6 +317,8 @@ class DesiredState:
     budgets: Budgets = Budgets()
     pruning: PrunePolicy = PrunePolicy()
     egress: EgressPolicy = EgressPolicy()
+    transfer: Transfer = Transfer()
+    """What objects inherit that say nothing of their own."""
     schedule: Schedule = Schedule()
     moves: tuple[Move, ...] = ()
     provenance: Provenance = Provenance()

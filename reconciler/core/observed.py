@@ -65,6 +65,8 @@ class BlobObserved:
     """Length of its partial download; None if there is none."""
     damaged: bool = False
     """Its size, or the identity of a hard-linked file, is not what was recorded."""
+    part_modified_at: datetime | None = None
+    """When its partial download was written last; None: unknown, or there is none. Nothing is decided by it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,7 @@ def _read_first(layer: Layer) -> _Read:
         budgets=budgets(manifest.value(BUDGETS, NOTHING), problems),
         pruning=prune_policy(manifest.value(PRUNING, NOTHING)),
         egress=egress_policy(manifest.value(EGRESS, NOTHING)),
+        transfer=context.transfer,
         schedule=schedule(manifest.value(SCHEDULE, NOTHING)),
         moves=read_moves(manifest.value(MOVED, ()), declared, hidden, problems),
         provenance=Provenance(merged.documents, is_bare=merged.documents == 0),

@@ -11,17 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.event import EventId
-from reconciler.ports import Progress
 from reconciler.publish.frame import encode
 from reconciler.publish.machine import Machine
 from reconciler.publish.patch import Operation
 from reconciler.publish.read_models import READ_MODELS
 from reconciler.publish.read_models.metadata import metadata_item
 from reconciler.publish.read_models.view import JsonObject, View, view_of
-from reconciler.publish.requests import Requests
 from reconciler.publish.status import Status
 from reconciler.publish.table import Change, Table
-from reconciler.publish.tally import Tally
+from reconciler.publish.work import Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +111,12 @@ class Documents:
         """What the model record says of a registered model; None if none is registered by that name."""
         return metadata_item(model, self._view) if self._view else None
 
-    def compare(
-        self, status: Status | None, progress: tuple[Progress, ...], tally: Tally, requests: Requests
-    ) -> Update:
+    def compare(self, status: Status | None, moment: Moment) -> Update:
         """What would change if documents showed this; None for `status`: no pass has ended yet."""
         if status is None:
             return Update(None, ())
         old = self._view
-        view = view_of(status, progress, tally, requests, self._machine, old)
+        view = view_of(status, moment, self._machine, old)
         found = (
             table.rebuilt(view) if old is None or old.status is not status else table.refreshed(old, view)
             for table in self._tables.values()

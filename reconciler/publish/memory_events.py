@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 
+from reconciler.core.desired import Budgets
 from reconciler.core.digest import Digest
 from reconciler.core.event import Event, EventDraft, JsonValue, Topic
 from reconciler.core.job import Status as JobStatus
 from reconciler.plan.document import instant, plan_summary
-from reconciler.ports import Progress
+from reconciler.ports import Concurrency, Figures, Progress
+from reconciler.publish.progress_events import Blocks, Extras, progress_events
 from reconciler.publish.status import Status
 
 REFRESH_S = 2.0
@@ -18,6 +20,8 @@ REFRESH_S = 2.0
 _ENDED = frozenset({JobStatus.COMPLETE, JobStatus.CANCELED, JobStatus.ERROR})
 
 Payload = dict[str, JsonValue]
+Limits = tuple[int | None, ...]
+"""What `models.concurrency.changed` is about; permits come and go without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,15 @@ class _Told:
     progress: Progress
     at_s: float
 
+    def still_holds(self, progress: Progress, now_s: float) -> bool:
+        """Whether nothing but time has passed, and not much of it."""
+        return now_s - self.at_s < REFRESH_S and _place(self.progress) == _place(progress)
+
+
+def _place(progress: Progress) -> tuple[object, ...]:
+    """Where a job is; how long it is there already and how fast it was is no movement."""
+    return progress.spec, progress.state, progress.done_bytes, progress.total_bytes, progress.source
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -35,17 +48,24 @@ class Due:
     drafts: tuple[EventDraft, ...]
     running: Mapping[Digest, _Told]
     plan: Payload | None
-    concurrency: Payload | None
+    limits: Limits | None
+
+    @property
+    def progress(self) -> tuple[Progress, ...]:
+        """The running jobs as they are shown: one that stands still is shown anew as seldom as it is told of."""
+        return tuple(told.progress for told in self.running.values())
 
 
 class MemoryEvents:
-    """What readers were told last."""
+    """What readers were told last. `extras` is asked each time."""
 
-    def __init__(self) -> None:
-        self._corr_ids: dict[str, str] = {}
+    def __init__(self, extras: Callable[[], Extras]) -> None:
+        self.corr_ids: dict[str, str] = {}
+        """By digest, of jobs that have begun and not ended."""
+        self._extras = extras
         self._running: Mapping[Digest, _Told] = {}
         self._plan: Payload | None = None
-        self._concurrency: Payload | None = None
+        self._limits: Limits | None = None
 
     def note(self, events: Iterable[Event]) -> None:
         """Journaled `events` say under which correlation id each job is at work."""
@@ -54,55 +74,37 @@ class MemoryEvents:
             if event.topic is not Topic.DOWNLOAD_PROGRESS or not isinstance(digest, str):
                 continue
             if event.payload.get("status") in _ENDED:
-                self._corr_ids.pop(digest, None)
+                self.corr_ids.pop(digest, None)
             elif isinstance(corr_id, str):
-                self._corr_ids[digest] = corr_id
+                self.corr_ids[digest] = corr_id
 
-    def due(self, status: Status | None, progress: tuple[Progress, ...], now_s: float) -> Due:
+    def due(self, status: Status | None, progress: tuple[Progress, ...], figures: Figures, now_s: float) -> Due:
         """What has changed since it was told last, and downloads that stand still, now and then."""
         drafts: list[EventDraft] = []
         running: dict[Digest, _Told] = {}
+        blocks = Blocks(self._extras(), status.desired.budgets if status else Budgets(), figures.free_bytes)
         for each in progress:
-            last = self._running.get(each.spec.digest)
-            if last is not None and last.progress == each and now_s - last.at_s < REFRESH_S:
-                running[each.spec.digest] = last
+            digest = each.spec.digest
+            last = self._running.get(digest)
+            if last is not None and last.still_holds(each, now_s):
+                running[digest] = last
             else:
-                running[each.spec.digest] = _Told(each, now_s)
-                drafts += _progress_events(each, self._corr_id(each, status))
-        plan, concurrency = plan_payload(status), concurrency_payload(status, len(progress))
+                running[digest] = _Told(each, now_s)
+                drafts += progress_events(each, self._corr_id(digest, status), blocks)
+        plan, limits = plan_payload(status), limits_of(status, figures.concurrency)
         if self._plan not in (None, plan) and plan is not None:
             drafts.append(EventDraft(Topic.PLAN_CHANGED, plan))
-        if self._concurrency not in (None, concurrency) and concurrency is not None:
-            drafts.append(EventDraft(Topic.CONCURRENCY_CHANGED, concurrency))
-        return Due(tuple(drafts), running, plan, concurrency)
+        if status is not None and self._limits not in (None, limits):
+            drafts.append(EventDraft(Topic.CONCURRENCY_CHANGED, concurrency_payload(status, figures.concurrency)))
+        return Due(tuple(drafts), running, plan, limits)
 
     def told(self, due: Due) -> None:
         """`due` is on the stream."""
-        self._running, self._plan, self._concurrency = due.running, due.plan, due.concurrency
+        self._running, self._plan, self._limits = due.running, due.plan, due.limits
 
-    def _corr_id(self, progress: Progress, status: Status | None) -> str:
-        digest = progress.spec.digest
+    def _corr_id(self, digest: Digest, status: Status | None) -> str:
         job = status.observed.jobs.get(digest) if status is not None else None
-        return self._corr_ids.get(digest) or (job.corr_id if job is not None else "")
-
-
-def _progress_events(progress: Progress, corr_id: str) -> Iterable[EventDraft]:
-    """One event for each object that wants the digest, as the journaled ones are."""
-    spec = progress.spec
-    for owner in spec.owners:
-        payload: Payload = {
-            "id": owner,
-            "status": progress.state,
-            "kind": spec.kind.value,
-            "corr_id": corr_id,
-            "sha256": spec.digest,
-            "downloaded": progress.done_bytes,
-            "total": progress.total_bytes,
-            "url": progress.source or None,
-        }
-        if owner != spec.owners[0]:
-            payload["primary"] = spec.owners[0]
-        yield EventDraft(Topic.DOWNLOAD_PROGRESS, payload)
+        return self.corr_ids.get(digest) or (job.corr_id if job is not None else "")
 
 
 def plan_payload(status: Status | None) -> Payload | None:
@@ -120,16 +122,14 @@ def plan_payload(status: Status | None) -> Payload | None:
     }
 
 
-def concurrency_payload(status: Status | None, running: int) -> Payload | None:
-    """`models.concurrency.changed`: the limits, and how many jobs still run above them."""
+def limits_of(status: Status | None, concurrency: Concurrency) -> Limits | None:
+    """What holds for the next start; None before the first pass."""
     if status is None:
         return None
-    limits = status.desired.limits
-    over = running - limits.effective_max
-    return {
-        "max": limits.max,
-        "hard_cap": limits.hard_cap,
-        "per_host": limits.per_host,
-        "effective_max": limits.effective_max,
-        "pending_shrink": over if over > 0 else None,
-    }
+    per_host = status.desired.limits.per_host
+    return concurrency.configured_max, concurrency.hard_cap, concurrency.pending_shrink, per_host
+
+
+def concurrency_payload(status: Status, concurrency: Concurrency) -> Payload:
+    """`models.concurrency.changed`: the permits, and how many of them one host may have."""
+    return {**asdict(concurrency), "per_host": status.desired.limits.per_host}

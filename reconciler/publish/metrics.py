@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, disable_created_metrics, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily
 
 from reconciler.core.action import JOB_OPERATIONS, Action, StartProcess
 from reconciler.core.errors import ReconcilerError
@@ -24,7 +25,8 @@ from reconciler.core.job import Status as JobStatus
 from reconciler.core.observed import BlobObserved, ObservedState, Place, StoreStatus
 from reconciler.core.plan import Footing
 from reconciler.core.report import Result, ResultStatus
-from reconciler.ports import Registry
+from reconciler.ports import Figures, Registry
+from reconciler.publish.lane_metrics import gauge, lane_series
 from reconciler.publish.status import Status
 
 PREFIX = "reconciler_"
@@ -42,6 +44,18 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What is asked whenever somebody reads the metrics."""
+
+    subscribers: Callable[[], int]
+    """Open event streams."""
+    resets: Callable[[], int]
+    """How often a reader was told to take new snapshots."""
+    figures: Callable[[], Figures]
+    """Of the lane."""
+
+
 class Metrics:
     """All series of one node. Used by the publishing thread alone."""
 
@@ -50,8 +64,7 @@ class Metrics:
         version: str,
         registry: Registry,
         start: EventId,
-        subscribers: Callable[[], int],
-        resets: Callable[[], int],
+        probes: Probes,
     ) -> None:
         """Only events after `start` are counted."""
         self._series = CollectorRegistry()
@@ -60,8 +73,7 @@ class Metrics:
         self._last_success: datetime | None = None
         self._last_event = start
         self._version = version
-        self._subscribers = subscribers
-        self._resets = resets
+        self._probes = probes
         self._series.register(self)
         self._duration = Histogram(
             PREFIX + "reconcile_duration_seconds",
@@ -118,14 +130,15 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """What is read off the present; prometheus_client calls it."""
-        yield _gauge("build_info", "The version that runs.", ("version",), [((self._version,), 1)])
-        yield _gauge("event_subscribers", "Open event streams.", (), [((), self._subscribers())])
+        yield gauge(PREFIX + "build_info", "The version that runs.", ("version",), [((self._version,), 1)])
+        yield gauge(PREFIX + "event_subscribers", "Open event streams.", (), [((), self._probes.subscribers())])
         resets = CounterMetricFamily(PREFIX + "event_resets", "Times a reader was told to take a new snapshot.")
-        resets.add_metric([], self._resets())
+        resets.add_metric([], self._probes.resets())
         yield resets
         at = [] if self._last_success is None else [((), self._last_success.timestamp())]
-        yield _gauge("last_success_timestamp_seconds", "When a pass last ended converged.", (), at)
+        yield gauge(PREFIX + "last_success_timestamp_seconds", "When a pass last ended converged.", (), at)
         yield from _present(self._status)
+        yield from lane_series(PREFIX, self._probes.figures())
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(PREFIX + name, help_text, labels, registry=self._series)
@@ -206,21 +219,21 @@ def _starts(status: Status) -> Iterator[tuple[StartProcess, str]]:
 def _present(status: Status | None) -> Iterator[Metric]:
     """What the newest pass says; without one the names alone."""
     conditions = status.conditions if status is not None else ()
-    yield _gauge(
-        "resource_condition",
+    yield gauge(
+        PREFIX + "resource_condition",
         "1 for each condition as it is, by kind, name, type and status.",
         ("kind", "name", "type", "status"),
         [((*_kind_and_name(c.object), c.type.value, "true" if c.status else "false"), 1) for c in conditions],
     )
     stored = stored_bytes(status.observed) if status is not None else {}
-    yield _gauge(
-        "store_bytes",
+    yield gauge(
+        PREFIX + "store_bytes",
         "Bytes on disk, by state: referenced, unreferenced, quarantined, partial, foreign.",
         ("state",),
         [((state,), size) for state, size in stored.items()],
     )
     fuse = [((), int(status.plan.fuse is not None))] if status is not None else []
-    yield _gauge("prune_blocked", "1 while the prune fuse withholds deletions.", (), fuse)
+    yield gauge(PREFIX + "prune_blocked", "1 while the prune fuse withholds deletions.", (), fuse)
 
 
 def stored_bytes(observed: ObservedState) -> dict[str, int]:
@@ -244,15 +257,6 @@ def _state(blob: BlobObserved) -> str:
 def _kind_and_name(reference: str) -> tuple[str, str]:
     kind, _, name = reference.partition("/")
     return kind, name
-
-
-def _gauge(
-    name: str, help_text: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str, ...], float]]
-) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(PREFIX + name, help_text, labels=labels)
-    for values, value in samples:
-        family.add_metric(values, value)
-    return family
 
 
 def _number(value: object) -> float:

@@ -10,19 +10,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import Event, EventDraft, EventId, JsonValue, Topic
-from reconciler.ports import Clock, Progress, Registry
+from reconciler.ports import Clock, Figures, Progress, Registry
 from reconciler.publish.documents import Documents, Patched, Update
 from reconciler.publish.frame import Frame, frame_of, frame_of_event
 from reconciler.publish.machine import Machine
 from reconciler.publish.memory_events import MemoryEvents
+from reconciler.publish.progress_events import Extras
 from reconciler.publish.requests import KEEP, Requests, followed, newest
 from reconciler.publish.ring import RingSize
 from reconciler.publish.status import Status
 from reconciler.publish.stream import ResyncReason, Stream
 from reconciler.publish.tally import Tally, counted
+from reconciler.publish.work import Moment, Work
 
 TICK_S = 0.25
 """How long changes are gathered before they are told: what a person sees as at once."""
@@ -38,6 +41,15 @@ LOOK_BACK = 10_000
 # Ids, not events: a few restarts leave thousands unused. What is found is there for `replay=N`.
 
 
+@dataclass(frozen=True, slots=True)
+class PublisherOptions:
+    """What is remembered of the stream, and what is told besides."""
+
+    ring: RingSize = field(default_factory=RingSize)
+    extras: Callable[[], Extras] = Extras
+    """Asked at every tick: settings can change while the node runs."""
+
+
 class Publisher:
     """Everything the API shows. `tick` does all the work; `run` calls it when there is some."""
 
@@ -45,22 +57,22 @@ class Publisher:
         self,
         registry: Registry,
         clock: Clock,
-        progress: Callable[[], tuple[Progress, ...]],
+        work: Work,
         first: EventId,
         machine: Machine,
-        ring: RingSize = RingSize(),  # noqa: B008 — frozen
+        options: PublisherOptions,
     ) -> None:
         """`first` is the first of `Documents.count()` reserved ids; `open_publisher` does that."""
         start = EventId(first.epoch, first.seq + Documents.count() - 1)
         self.documents = Documents(first, machine)
-        self.stream = Stream(start, registry.events, ring, self.documents.revs)
+        self.stream = Stream(start, registry.events, options.ring, self.documents.revs)
         self.problem = ""
         """Why the last tick could not tell what it had to; empty if it could."""
         self._registry = registry
         self._clock = clock
-        self._progress = progress
+        self.work = work
         self._status: Status | None = None
-        self._memory = MemoryEvents()
+        self._memory = MemoryEvents(options.extras)
         self._tally = Tally()
         self._requests = Requests()
         self._version: int | None = None
@@ -113,20 +125,21 @@ class Publisher:
 
         When the registry can't be used only part is told, nothing is lost, and `problem` says why.
         """
-        progress = self._progress()
+        progress, figures = self.work.progress(), self.work.figures()
         try:
-            self._tell(progress)
+            self._tell(progress, figures)
             self.problem = ""
         except ReconcilerError as error:
             self.problem = error.message
         return bool(progress)
 
-    def _tell(self, progress: tuple[Progress, ...]) -> None:
+    def _tell(self, progress: tuple[Progress, ...], figures: Figures) -> None:
         version = self._registry.version()
         if version != self._version:
             self._push_facts(None)
-        update = self.documents.compare(self._status, progress, self._tally, self._requests)
-        due = self._memory.due(self._status, progress, self._clock.monotonic())
+        due = self._memory.due(self._status, progress, figures, self._clock.monotonic())
+        moment = Moment(due.progress, figures, self._tally, self._memory.corr_ids, self._requests)
+        update = self.documents.compare(self._status, moment)
         count = len(due.drafts) + len(update.changes)
         if count:
             first = self._registry.reserve(count)
@@ -169,16 +182,16 @@ def _patch_frame(id_: EventId, patched: Patched) -> Frame:
 def open_publisher(
     registry: Registry,
     clock: Clock,
-    progress: Callable[[], tuple[Progress, ...]],
+    work: Work,
     machine: Machine,
-    ring: RingSize = RingSize(),  # noqa: B008 — frozen
+    options: PublisherOptions = PublisherOptions(),
 ) -> Publisher:
     """A publisher whose documents are empty and have fresh revs, and whose ring holds recent facts.
 
-    `progress` is asked at every tick, in the publish thread. Raises ReconcilerError if the registry
+    `work` is asked at every tick, in the publish thread. Raises ReconcilerError if the registry
     can't be used.
     """
     first = registry.reserve(Documents.count())
-    publisher = Publisher(registry, clock, progress, first, machine, ring)
+    publisher = Publisher(registry, clock, work, first, machine, options)
     publisher.remember(first)
     return publisher

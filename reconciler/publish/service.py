@@ -11,13 +11,12 @@ import errno
 import logging
 import socket
 import threading
-from collections.abc import Callable
 
 import uvicorn
 
 from reconciler import __version__
 from reconciler.core.errors import StalledError
-from reconciler.ports import Clock, Progress, Registry
+from reconciler.ports import Clock, Registry
 from reconciler.publish.health import Ailment, unhealthy, unready
 from reconciler.publish.http.app import make_app
 from reconciler.publish.http.config import ApiConfig
@@ -25,12 +24,13 @@ from reconciler.publish.http.connection import Connection, Limits, protocol
 from reconciler.publish.http.sources import Sources
 from reconciler.publish.http.sse import Readers
 from reconciler.publish.machine import Machine, open_files
-from reconciler.publish.metrics import Metrics
-from reconciler.publish.publisher import Publisher, open_publisher
-from reconciler.publish.ring import RingSize
+from reconciler.publish.metrics import Metrics, Probes
+from reconciler.publish.progress_events import Extras
+from reconciler.publish.publisher import Publisher, PublisherOptions, open_publisher
 from reconciler.publish.status import Status
+from reconciler.publish.work import Work
 
-__all__ = ["ApiConfig", "StateApi"]
+__all__ = ["ApiConfig", "Extras", "PublisherOptions", "StateApi"]
 
 BACKLOG = 2048
 # A thousand clients that lost their connection at the same moment come back at the same moment.
@@ -55,19 +55,19 @@ class StateApi:
         self,
         config: ApiConfig,
         registry: Registry,
-        progress: Callable[[], tuple[Progress, ...]],
+        work: Work,
         clock: Clock,
         machine: Machine = Machine(),  # noqa: B008 — frozen
-        ring: RingSize = RingSize(),  # noqa: B008 — frozen
+        options: PublisherOptions = PublisherOptions(),  # noqa: B008 — frozen
         limits: Limits | None = None,
     ) -> None:
-        """`progress` is asked in the thread of the API; None for `limits`: what this process can bear."""
+        """`work` is asked in the thread of the API; None for `limits`: what this process can bear."""
         self._config = config
         self._registry = registry
-        self._progress = progress
+        self._work = work
         self._clock = clock
         self._machine = machine
-        self._ring = ring
+        self._options = options
         self._limits = limits or Limits(max_connections(open_files()))
         self._running: _Running | None = None
 
@@ -79,7 +79,7 @@ class StateApi:
         self._config.check()
         listener = listen(self._config.host, self._config.port)
         try:
-            publisher = open_publisher(self._registry, self._clock, self._progress, self._machine, self._ring)
+            publisher = open_publisher(self._registry, self._clock, self._work, self._machine, self._options)
         except BaseException:
             listener.close()
             raise
@@ -119,7 +119,8 @@ class _Running:
         self._status: Status | None = None
         self._passed_s = clock.monotonic()
         self._crash = ""
-        self._metrics = Metrics(__version__, registry, stream.head, lambda: readers.count, lambda: stream.resyncs)
+        probes = Probes(lambda: readers.count, lambda: stream.resyncs, publisher.work.figures)
+        self._metrics = Metrics(__version__, registry, stream.head, probes)
         sources = Sources(publisher.documents, stream, self._metrics, readers, self)
         self._server = _server(make_app(sources, config, __version__), limits)
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)

@@ -10,11 +10,8 @@ from reconciler.core.job import Status
 
 _COUNTED = {
     Status.STARTED: "started",
-    Status.QUEUED: "queued",
     Status.ADMITTED: "admitted",
     Status.RESUMED: "resumed",
-    Status.DEGRADED: "degraded",
-    Status.WAITING: "waiting",
     Status.CANCELED: "canceled",
     Status.ERROR: "errors",
 }
@@ -25,22 +22,19 @@ class Tally:
     """Counters that only grow; every download counts once, however many objects want it."""
 
     started: int = 0
-    queued: int = 0
     admitted: int = 0
     resumed: int = 0
-    degraded: int = 0
-    waiting: int = 0
     canceled: int = 0
-    errors: int = 0
     completed: int = 0
     """With bytes from elsewhere."""
     completed_cached: int = 0
     """With bytes that were here already."""
+    errors: int = 0
+    bytes_total: int = 0
+    """Received from other hosts."""
     requests: int = 0
     """Attempts to reach another host."""
     requests_denied: int = 0
-    bytes_fetched: int = 0
-    """Received from other hosts."""
 
 
 def counted(tally: Tally, events: Iterable[Event]) -> Tally:
@@ -71,7 +65,7 @@ def _request(tally: Tally, payload: Mapping[str, JsonValue]) -> Tally:
     tally = _plus(tally, "requests", 1)
     if payload.get("decision") == "deny":
         tally = _plus(tally, "requests_denied", 1)
-    return _plus(tally, "bytes_fetched", received) if isinstance(received, int) else tally
+    return _plus(tally, "bytes_total", received) if isinstance(received, int) else tally
 
 
 def _plus(tally: Tally, field: str, count: int) -> Tally:

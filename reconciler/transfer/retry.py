@@ -14,21 +14,20 @@ from email.utils import parsedate_to_datetime
 
 import tenacity
 
+from reconciler.core.desired import RETRY_BACKOFF_S
 from reconciler.transfer.failure import FetchError
 
 FRUITFUL_BYTES = 2**20
 # A try that moved the high-water mark this far is progress. Less would let a server that sends a
 # byte per connection keep a job for ever.
 LONGEST_PAUSE_S = 10.0  # decision 10: a longer wait is the job state `waiting`
-FIRST_PAUSE_S = 0.25
-# Most drops are one lost connection: a quarter of a second is no burden to anybody, and it doubles.
 LONGEST_ASKED_S = 24 * 3600.0
 # An origin that names a day next year is asked again tomorrow: a typo must not shelve a model for good.
 SLICE_S = 0.25  # how long a cancelled job may go on sleeping
 _SECONDS = re.compile(r"\d{1,9}").fullmatch
 
 
-_BACK_OFF = tenacity.wait_exponential_jitter(multiplier=FIRST_PAUSE_S, max=LONGEST_PAUSE_S, jitter=FIRST_PAUSE_S)
+_BACK_OFF = tenacity.wait_exponential_jitter(multiplier=RETRY_BACKOFF_S, max=LONGEST_PAUSE_S, jitter=RETRY_BACKOFF_S)
 
 
 class Tries:

@@ -20,12 +20,14 @@ from reconciler.core.plan import PlanPolicy
 from reconciler.core.status import Condition, ConditionType
 from reconciler.ports import Clock, Progress, Registry
 from reconciler.publish.http.connection import Limits
+from reconciler.publish.publisher import PublisherOptions
 from reconciler.publish.ring import RingSize
 from reconciler.publish.service import ApiConfig, StateApi
 from reconciler.publish.status import SourceStatus, Status
 from tests.builders import NOW, converged, desired, digest, model, observed, plan, slot
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import MemoryRegistry
+from tests.fakes.work import MadeUpWork
 from tests.patience import until
 
 LOCAL = ApiConfig(port=0)
@@ -97,7 +99,7 @@ class Node:
     registry: Registry = field(default_factory=lambda: MemoryRegistry(FakeClock()))
     clock: Clock = field(default_factory=FakeClock)
     ring: RingSize = field(default_factory=RingSize)
-    jobs: tuple[Progress, ...] = ()
+    work: MadeUpWork = field(default_factory=MadeUpWork)
     limits: Limits | None = None
 
     def __enter__(self) -> Self:
@@ -111,9 +113,8 @@ class Node:
 
     def start(self) -> None:
         """It listens, the second time on the port that it had the first time."""
-        self.api = StateApi(
-            self.config, self.registry, lambda: self.jobs, self.clock, ring=self.ring, limits=self.limits
-        )
+        options = PublisherOptions(self.ring)
+        self.api = StateApi(self.config, self.registry, self.work, self.clock, options=options, limits=self.limits)
         self.host, self.port = self.api.start()
         self.config = replace(self.config, port=self.port)
 

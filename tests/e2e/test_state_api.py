@@ -26,6 +26,7 @@ from tests.builders import observed
 from tests.e2e.state_rig import Answer, Follower, Node, documents, get, node, status_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import MemoryRegistry
+from tests.fakes.work import MadeUpWork
 from tests.patience import until
 
 pytestmark = pytest.mark.e2e
@@ -270,11 +271,12 @@ def test_a_node_without_its_store_is_not_ready(running: Node) -> None:
 
 
 def test_a_publisher_that_breaks_makes_the_node_unhealthy_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    def break_down() -> tuple[Progress, ...]:
-        raise RuntimeError("a bug")
+    class Broken(MadeUpWork):
+        def progress(self) -> tuple[Progress, ...]:
+            raise RuntimeError("a bug")
 
     registry = MemoryRegistry(FakeClock())
-    api = StateApi(ApiConfig(port=0), registry, break_down, FakeClock())
+    api = StateApi(ApiConfig(port=0), registry, Broken(), FakeClock())
     host, port = api.start()
     base = f"http://{host}:{port}"
     until(lambda: get(base, "/healthz").status == 503)

@@ -130,10 +130,10 @@ def test_several_prefixes_let_through_what_begins_with_one_of_them(alive: Node) 
 def test_running_downloads_are_told(alive: Node) -> None:
     with Follower(alive.base, "?prefix=models.download") as follower:
         follower.until("service.connected")
-        alive.jobs = (running("c", 12345),)
+        alive.work.jobs = (running("c", 12345),)
         sent = follower.until("models.download.progress")
         assert (sent.data["id"], sent.data["downloaded"], sent.data["total"]) == ("models/c", 12345, 10**9)
-        alive.jobs = ()
+        alive.work.jobs = ()
 
 
 @pytest.mark.parametrize(

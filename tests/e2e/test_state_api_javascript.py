@@ -38,7 +38,9 @@ def test_it_follows_a_node_that_changes(script: Path) -> None:
 
         def drive(_proxy: CuttingProxy) -> None:
             for number, status in enumerate(itertools.islice(story, 12)):
-                node.jobs = (running("m1:8b", number * 1000), running("m2:8b", number * 2000)) if number < 10 else ()
+                node.work.jobs = (
+                    (running("m1:8b", number * 1000), running("m2:8b", number * 2000)) if number < 10 else ()
+                )
                 node.publish(status)
                 time.sleep(0.15)
 
@@ -57,7 +59,7 @@ def test_it_survives_disconnects_and_a_restart(script: Path, tmp_path: Path) -> 
         def go_on(seconds: float) -> None:
             until_s = time.monotonic() + seconds
             for number, status in enumerate(story):
-                node.jobs = (running("m1:8b", number * 1000),)
+                node.work.jobs = (running("m1:8b", number * 1000),)
                 node.publish(status)
                 time.sleep(0.1)
                 if time.monotonic() > until_s:
@@ -71,7 +73,7 @@ def test_it_survives_disconnects_and_a_restart(script: Path, tmp_path: Path) -> 
             time.sleep(0.3)
             node.start()
             go_on(2.0)
-            node.jobs = ()
+            node.work.jobs = ()
 
         ride = follow_through(script, node.port, drive, "secret")
         is_equal(ride)

@@ -338,7 +338,7 @@ def _pruned(observed: ObservedState, operation: Pruning, now: datetime) -> Obser
                 return replace(observed, blobs=_without(observed.blobs, operation.digest))
             blob = BlobObserved(blob.digest, None, None, None, blob.part_bytes)
         case RemovePart():
-            blob = replace(blob, part_bytes=None)
+            blob = replace(blob, part_bytes=None, part_modified_at=None)
     return _with_blob(observed, blob)
 
 

@@ -31,7 +31,7 @@ READ_MODELS = (
     ),
     ReadModel(
         "downloads",
-        "Every job by digest: how far it is, and when it is tried next.",
+        "Every job and every partial download by digest: how far it is, its place in the queue, what is next.",
         downloads.facts,
         downloads.live_facts,
     ),
@@ -42,7 +42,7 @@ READ_MODELS = (
     ReadModel("conditions", "Why each object is where it is, and when it is tried next.", conditions.facts),
     ReadModel(
         "models_metrics",
-        "Counts of objects and jobs now, and of what happened since the start.",
+        "Counters since the start, permits, what runs and for whom, throughput in MiB/s, and what holds by default.",
         metrics.facts,
         metrics.live_facts,
     ),

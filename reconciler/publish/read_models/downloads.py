@@ -1,94 +1,161 @@
-"""Read model `downloads`: every job, how far it is, and when it is tried next."""
+"""Read model `downloads`: every job and every partial download: how far it is, and what happens to it next."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from reconciler.core.digest import Digest
-from reconciler.core.job import Job, JobSpec, JobState
+from reconciler.core.job import Job, JobKind, JobSpec, JobState
+from reconciler.core.observed import BlobObserved
 from reconciler.plan.document import instant
 from reconciler.ports import Progress
 from reconciler.publish.read_models.view import JsonObject, View
+from reconciler.publish.work import eta_s, percent
 
 
-class JobFacts(NamedTuple):
-    """One job."""
+class PartFacts(NamedTuple):
+    """A partial download on disk, as the last pass saw it."""
+
+    size_bytes: int
+    modified_at: datetime | None
+
+    def item(self) -> JsonObject:
+        """As part of an item."""
+        return {"bytes": self.size_bytes, "modified_at": instant(self.modified_at)}
+
+
+class Turn(NamedTuple):
+    """When a job has its turn, and how fast it may be then."""
+
+    position: int | None = None
+    """In the queue, counted from 1; None: it does not queue, or is not among the nearest."""
+    ewma_mib_s: float | None = None
+    """Of earlier downloads; None: unknown, or it neither runs nor is among the nearest."""
+
+
+class DownloadFacts(NamedTuple):
+    """One digest that a job or a partial download is of."""
 
     digest: Digest
     spec: JobSpec | None
     """None: it is wanted no more, or its last word was an error."""
     job: Job | None
-    """None: the registry has not heard of it yet."""
+    """None: the registry has not heard of it yet, or there is no job."""
     running: Progress | None
-    part_bytes: int | None
+    part: PartFacts | None
+    declared: tuple[str, ...]
+    turn: Turn
+    corr_id: str
 
     def item(self) -> JsonObject:
         """The item; progress is of now, everything else of the last pass."""
-        spec = self.running.spec if self.running is not None else self.spec
+        spec = self._spec
         return {
             "sha256": self.digest,
-            "kind": self._kind(spec),
-            "for": list(spec.owners) if spec is not None else [],
+            "kind": self._kind,
+            "for": list(spec.owners if spec is not None else self.declared),
+            "wanted": spec is not None or bool(self.declared),
             "sources": [source.redacted for source in spec.sources] if spec is not None else [],
+            "position": self.turn.position,
+            "inflight": self.running is not None,
             **self._record(),
-            **self._progress(spec),
+            **self._progress(),
+            "part": None if self.part is None else self.part.item(),
         }
 
-    def _kind(self, spec: JobSpec | None) -> str | None:
-        if spec is not None:
-            return spec.kind.value
-        return self.job.kind.value if self.job is not None else None
+    @property
+    def _spec(self) -> JobSpec | None:
+        return self.running.spec if self.running is not None else self.spec
+
+    @property
+    def _kind(self) -> JobKind | None:
+        if self._spec is not None:
+            return self._spec.kind
+        return None if self.job is None else self.job.kind
 
     def _record(self) -> JsonObject:
         job = self.job
+        unheard = None if self._spec is None else JobState.QUEUED.value
         return {
-            "state": job.state.value if job is not None else JobState.QUEUED.value,
+            "state": job.state.value if job is not None else unheard,
             "attempts": job.attempts if job is not None else 0,
             "code": job.code.value if job is not None and job.code is not None else None,
             "message": job.message if job is not None else "",
             "next_attempt_at": instant(job.next_attempt_at) if job is not None else None,
             "updated_at": instant(job.updated_at) if job is not None else None,
-            "corr_id": job.corr_id if job is not None else "",
+            "corr_id": self.corr_id,
         }
 
-    def _progress(self, spec: JobSpec | None) -> JsonObject:
+    def _progress(self) -> JsonObject:
         running = self.running
         if running is not None:
             return {
                 "state": running.state,
-                "done_bytes": running.done_bytes,
-                "total_bytes": running.total_bytes,
-                "source": running.source or None,
                 "next_attempt_at": None,
+                "source": running.source or None,
+                **self._amounts(running.done_bytes, running.total_bytes),
+                "bytes_per_s": None if running.bytes_per_s is None else round(running.bytes_per_s),
+                "spent_s": int(running.spent_s),
             }
-        total = spec.size_bytes if spec is not None else None
-        return {"done_bytes": self.part_bytes or 0, "total_bytes": total, "source": None}
+        done_bytes = 0 if self.part is None else self.part.size_bytes
+        total_bytes = None if self._spec is None else self._spec.size_bytes
+        return {"source": None, **self._amounts(done_bytes, total_bytes), "bytes_per_s": None, "spent_s": None}
+
+    def _amounts(self, done_bytes: int, total_bytes: int | None) -> JsonObject:
+        rate = None if self.running is None else self.running.bytes_per_s
+        # Re-hashing reads a disk: how fast downloads were says nothing of it.
+        ewma_mib_s = self.turn.ewma_mib_s if self._kind is JobKind.FETCH else None
+        left_bytes = None if total_bytes is None else max(0, total_bytes - done_bytes)
+        return {
+            "done_bytes": done_bytes,
+            "total_bytes": total_bytes,
+            "percent": percent(done_bytes, total_bytes),
+            "eta_s": eta_s(left_bytes, rate, ewma_mib_s),
+        }
 
 
-def facts(view: View) -> Iterable[tuple[str, JobFacts]]:
-    """Every job that is wanted, recorded or running, by digest."""
-    digests = dict.fromkeys((*view.wanted, *view.status.observed.jobs, *view.running))
-    return ((digest, _facts(digest, view)) for digest in digests)
-
-
-def live_facts(old: View, view: View) -> Mapping[str, JobFacts | None]:
-    """The jobs that ran a moment ago or run now."""
-    return {digest: _known(digest, view) for digest in old.running.keys() | view.running.keys()}
-
-
-def _known(digest: Digest, view: View) -> JobFacts | None:
-    is_known = digest in view.running or digest in view.wanted or digest in view.status.observed.jobs
-    return _facts(digest, view) if is_known else None
-
-
-def _facts(digest: Digest, view: View) -> JobFacts:
+def facts(view: View) -> Iterable[tuple[str, DownloadFacts]]:
+    """By digest: what runs, the queue in its order, every other job, and partial downloads without one."""
     observed = view.status.observed
-    blob = observed.blobs.get(digest)
-    return JobFacts(
+    parts = (digest for digest, blob in observed.blobs.items() if blob.part_bytes is not None)
+    digests = dict.fromkeys((*view.running, *view.figures.queued, *view.wanted, *observed.jobs, *parts))
+    return ((digest, found) for digest in digests if (found := _known(digest, view)) is not None)
+
+
+def live_facts(old: View, view: View) -> Mapping[str, DownloadFacts | None]:
+    """The jobs that ran or were next a moment ago, or are now."""
+    moved = old.running.keys() | view.running.keys() | old.nearest.keys() | view.nearest.keys()
+    return {digest: _known(digest, view) for digest in moved}
+
+
+def _known(digest: Digest, view: View) -> DownloadFacts | None:
+    """None: neither a job nor bytes of it are left."""
+    observed = view.status.observed
+    part = _part(observed.blobs.get(digest))
+    if part is None and not any(digest in known for known in (view.running, view.wanted, observed.jobs)):
+        return None
+    return DownloadFacts(
         digest,
         view.wanted.get(digest),
         observed.jobs.get(digest),
         view.running.get(digest),
-        blob.part_bytes if blob is not None else None,
+        part,
+        view.declared.get(digest, ()),
+        _turn(digest, view),
+        view.corr_id(digest),
     )
+
+
+def _turn(digest: Digest, view: View) -> Turn:
+    if digest in view.running:
+        return Turn(None, view.figures.ewma_mib_s)
+    position = view.nearest.get(digest)
+    return Turn() if position is None else Turn(position, view.figures.ewma_mib_s)
+
+
+def _part(blob: BlobObserved | None) -> PartFacts | None:
+    if blob is None or blob.part_bytes is None:
+        return None
+    return PartFacts(blob.part_bytes, blob.part_modified_at)

@@ -1,4 +1,7 @@
-"""Read model `models_metrics`: counts of models and jobs now, and of what happened since the start."""
+"""Read model `models_metrics`: counters, permits and what runs, in figures.
+
+Counters are of this run of the program. `ewma_mbps` keeps the name it has elsewhere; its unit is MiB/s.
+"""
 
 from __future__ import annotations
 
@@ -7,50 +10,124 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import NamedTuple
 
-from reconciler.core.desired import Limits
+from reconciler.core.desired import RETRY_BACKOFF_S, Transfer
+from reconciler.core.digest import Digest
 from reconciler.core.job import JobState
+from reconciler.ports import Concurrency, Figures, Progress
 from reconciler.publish.read_models.view import Facts, JsonObject, View
 from reconciler.publish.tally import Tally
 
 
+class CounterFacts(NamedTuple):
+    """The item `counters`."""
+
+    tally: Tally
+    figures: Figures
+
+    def item(self) -> JsonObject:
+        """Thirteen counters, of which `queued` alone can fall, and the throughput."""
+        tally, figures = self.tally, self.figures
+        ewma = figures.ewma_mib_s
+        return {
+            "started": tally.started,
+            "queued": len(figures.queued),
+            "admitted": tally.admitted,
+            "resumed": tally.resumed,
+            "canceled": tally.canceled,
+            "completed": tally.completed,
+            "completed_cached": tally.completed_cached,
+            "errors": tally.errors,
+            "bytes_total": tally.bytes_total,
+            "preflight_ok": figures.preflight_ok,
+            "preflight_denied": figures.preflight_denied,
+            "preflight_skipped": figures.preflight_skipped,
+            "coalesced": figures.coalesced,
+            "ewma_mbps": None if ewma is None else round(ewma, 3),
+        }
+
+
+class ConcurrencyFacts(NamedTuple):
+    """The item `concurrency`."""
+
+    concurrency: Concurrency
+
+    def item(self) -> JsonObject:
+        """The permits."""
+        return asdict(self.concurrency)
+
+
+class RunningJob(NamedTuple):
+    """One running job."""
+
+    digest: Digest
+    owners: tuple[str, ...]
+    kind: str
+    state: str
+    url: str
+    corr_id: str
+
+    def item(self) -> JsonObject:
+        """As the item `jobs` has it."""
+        return {
+            "id": self.owners[0],
+            "kind": self.kind,
+            "state": self.state,
+            "url": self.url or None,
+            "corr_id": self.corr_id,
+        }
+
+    def sharing(self) -> JsonObject:
+        """As the item `inflight` has it: the object it began for, and those that joined."""
+        primary, *followers = self.owners
+        return {"primary": primary, "followers": list(followers), "count": len(self.owners)}
+
+
+class JobsFacts(NamedTuple):
+    """The item `jobs`."""
+
+    jobs: tuple[RunningJob, ...]
+
+    def item(self) -> JsonObject:
+        """Each running job by its digest."""
+        return {job.digest: job.item() for job in self.jobs}
+
+
+class InflightFacts(NamedTuple):
+    """The item `inflight`."""
+
+    jobs: tuple[RunningJob, ...]
+
+    def item(self) -> JsonObject:
+        """Who shares the job of each digest at work."""
+        return {job.digest: job.sharing() for job in self.jobs}
+
+
+class RuntimeFacts(NamedTuple):
+    """The item `runtime`."""
+
+    transfer: Transfer
+    preflight_enabled: bool
+
+    def item(self) -> JsonObject:
+        """What holds for objects that declare nothing else; without `idle_timeout_secs` where there is no limit."""
+        idle_s = self.transfer.idle_timeout_s
+        timeout: JsonObject = {"idle_timeout_secs": idle_s} if idle_s else {}
+        return {
+            **timeout,
+            "retries": self.transfer.retries,
+            "retry_backoff_ms": round(RETRY_BACKOFF_S * 1000),
+            "preflight_enabled": self.preflight_enabled,
+        }
+
+
 class CountFacts(NamedTuple):
-    """The items `jobs` and `objects`."""
+    """The items `states`, `objects` and `requests`."""
 
     counts: tuple[tuple[str, int], ...]
 
     def item(self) -> JsonObject:
         """Each count by its name."""
         return dict(self.counts)
-
-
-class TallyFacts(NamedTuple):
-    """The item `since_start`."""
-
-    tally: Tally
-
-    def item(self) -> JsonObject:
-        """Counters that only grow."""
-        return asdict(self.tally)
-
-
-class ConcurrencyFacts(NamedTuple):
-    """The item `concurrency`."""
-
-    limits: Limits
-    running: int
-
-    def item(self) -> JsonObject:
-        """The limits, and the jobs that hold permits."""
-        effective = self.limits.effective_max
-        return {
-            "max": self.limits.max,
-            "hard_cap": self.limits.hard_cap,
-            "per_host": self.limits.per_host,
-            "effective_max": effective,
-            "running": self.running,
-            "available": max(0, effective - self.running),
-            "pending_shrink": self.running - effective if self.running > effective else None,
-        }
 
 
 class RunningFacts(NamedTuple):
@@ -79,12 +156,23 @@ def live_facts(old: View, view: View) -> Mapping[str, Facts | None]:
 
 def live_items(view: View) -> Iterable[tuple[str, Facts]]:
     """What running work moves, and the journal's counters."""
-    totals = [each.total_bytes for each in view.running.values()]
-    done_bytes = sum(each.done_bytes for each in view.running.values())
-    yield "jobs", CountFacts(_jobs(view))
+    figures, tally, running = view.figures, view.tally, view.running.values()
+    totals = [each.total_bytes for each in running]
+    done_bytes = sum(each.done_bytes for each in running)
+    jobs = tuple(_running_job(each, view) for each in running)
+    yield "counters", CounterFacts(tally, figures)
+    yield "concurrency", ConcurrencyFacts(figures.concurrency)
+    yield "jobs", JobsFacts(jobs)
+    yield "inflight", InflightFacts(jobs)
+    yield "runtime", RuntimeFacts(view.status.desired.transfer, figures.preflight_enabled)
+    yield "states", CountFacts(_states(view))
     yield "running", RunningFacts(done_bytes, None if None in totals else sum(each or 0 for each in totals))
-    yield "concurrency", ConcurrencyFacts(view.status.desired.limits, len(view.running))
-    yield "since_start", TallyFacts(view.tally)
+    yield "requests", CountFacts((("total", tally.requests), ("denied", tally.requests_denied)))
+
+
+def _running_job(job: Progress, view: View) -> RunningJob:
+    spec = job.spec
+    return RunningJob(spec.digest, spec.owners, spec.kind.value, job.state, job.source, view.corr_id(spec.digest))
 
 
 def _objects(view: View) -> tuple[tuple[str, int], ...]:
@@ -99,8 +187,8 @@ def _objects(view: View) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _jobs(view: View) -> tuple[tuple[str, int], ...]:
-    """By state; every state is listed."""
+def _states(view: View) -> tuple[tuple[str, int], ...]:
+    """Jobs by state; every state is listed."""
     counts: Counter[str] = Counter(each.state for each in view.running.values())
     recorded = view.status.observed.jobs
     counts.update(job.state.value for digest, job in recorded.items() if digest not in view.running)

@@ -7,18 +7,24 @@ and tuples compare at C speed, without looking into what is the same object as b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
+from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest
 from reconciler.core.event import JsonValue
 from reconciler.core.job import JobSpec
 from reconciler.core.status import Condition, ConditionType
-from reconciler.ports import Progress
+from reconciler.ports import Figures, Progress
 from reconciler.publish.machine import Machine
 from reconciler.publish.requests import Requests
 from reconciler.publish.status import Status
 from reconciler.publish.tally import Tally
+from reconciler.publish.work import Moment
+
+NEAREST = 100
+# Each start moves all places behind it by one: with a place for each of ten thousand jobs, every tick would patch them
+# all.
 
 JsonObject = dict[str, JsonValue]
 
@@ -45,7 +51,10 @@ class View:
 
     status: Status
     running: Mapping[Digest, Progress]
+    figures: Figures
     tally: Tally
+    corr_ids: Mapping[str, str]
+    """By digest, of the journal; see `corr_id`."""
     requests: Requests
     machine: Machine
     readiness: Mapping[str, Readiness]
@@ -54,26 +63,57 @@ class View:
     """By object."""
     wanted: Mapping[Digest, JobSpec]
     """The jobs of the plan."""
+    declared: Mapping[Digest, tuple[str, ...]]
+    """Who declares each digest, in the order of references."""
+    nearest: Mapping[Digest, int]
+    """The first queued jobs by their place, counted from 1."""
+
+    def corr_id(self, digest: Digest) -> str:
+        """What names the job of a digest in all events; empty if there is none."""
+        job = self.status.observed.jobs.get(digest)
+        return self.corr_ids.get(digest) or (job.corr_id if job is not None else "")
 
 
-def view_of(
-    status: Status,
-    progress: tuple[Progress, ...],
-    tally: Tally,
-    requests: Requests,
-    machine: Machine,
-    earlier: View | None = None,
-) -> View:
+def view_of(status: Status, moment: Moment, machine: Machine, earlier: View | None = None) -> View:
     """The view of this moment; what only the status decides is taken over from one of the same status."""
-    running = {each.spec.digest: each for each in progress}
-    if earlier is not None and earlier.status is status:
-        readiness, conditions, wanted = earlier.readiness, earlier.conditions, earlier.wanted
-    else:
-        ready = (each for each in status.conditions if each.type is ConditionType.READY)
-        readiness = {each.object: Readiness(each.status, each.reason, each.message) for each in ready}
-        conditions = _by_object(status.conditions)
-        wanted = {job.digest: job for job in status.plan.jobs}
-    return View(status, running, tally, requests, machine, readiness, conditions, wanted)
+    if earlier is None or earlier.status is not status:
+        earlier = _view_of_pass(status, moment, machine)
+    nearest = {digest: n for n, digest in enumerate(moment.figures.queued[:NEAREST], 1)}
+    return replace(
+        earlier,
+        running={each.spec.digest: each for each in moment.progress},
+        figures=moment.figures,
+        tally=moment.tally,
+        corr_ids=moment.corr_ids,
+        requests=moment.requests,
+        nearest=nearest,
+    )
+
+
+def _view_of_pass(status: Status, moment: Moment, machine: Machine) -> View:
+    ready = (each for each in status.conditions if each.type is ConditionType.READY)
+    return View(
+        status=status,
+        running={},
+        figures=moment.figures,
+        tally=moment.tally,
+        corr_ids=moment.corr_ids,
+        requests=moment.requests,
+        machine=machine,
+        readiness={each.object: Readiness(each.status, each.reason, each.message) for each in ready},
+        conditions=_by_object(status.conditions),
+        wanted={job.digest: job for job in status.plan.jobs},
+        declared=_declared(status.desired),
+        nearest={},
+    )
+
+
+def _declared(desired: DesiredState) -> Mapping[Digest, tuple[str, ...]]:
+    found: dict[Digest, tuple[str, ...]] = {}
+    for weights in desired.weights():
+        for digest in dict.fromkeys(file.digest for file in weights.files):
+            found[digest] = (*found.get(digest, ()), weights.ref)
+    return found
 
 
 def _by_object(conditions: Iterable[Condition]) -> Mapping[str, tuple[Condition, ...]]:

@@ -13,15 +13,17 @@ from reconciler.core.observed import ObservedState
 from reconciler.core.plan import PlanPolicy
 from reconciler.core.report import Result
 from reconciler.core.status import Condition, ConditionType
-from reconciler.ports import Progress
+from reconciler.ports import Figures, Progress
 from reconciler.publish.machine import Machine
 from reconciler.publish.read_models import READ_MODELS
 from reconciler.publish.read_models.view import View, view_of
 from reconciler.publish.requests import Requests
 from reconciler.publish.status import SourceStatus, Status
 from reconciler.publish.tally import Tally
+from reconciler.publish.work import Moment
 from tests.builders import NOW, converged, desired, digest, model, observed, web
 from tests.builders import plan as planned
+from tests.fakes.work import IDLE
 
 MACHINE = Machine(4, 2**34, (("reconciler", "1.2.3"),), (("state", "/var/lib/r"), ("store", "/srv/store")))
 
@@ -66,10 +68,12 @@ def view(
     of: Status,
     *progress: Progress,
     tally: Tally = Tally(),  # noqa: B008 — frozen
+    figures: Figures = IDLE,
+    corr_ids: Mapping[str, str] | None = None,
     requests: Requests = Requests(),  # noqa: B008 — frozen
 ) -> View:
     """What read models are made from."""
-    return view_of(of, progress, tally, requests, MACHINE)
+    return view_of(of, Moment(progress, figures, tally, corr_ids or {}, requests), MACHINE)
 
 
 def items(name: str, seen: View) -> Mapping[str, Any]:

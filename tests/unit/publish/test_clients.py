@@ -15,14 +15,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from reconciler.core.change import ChangeSet
 from reconciler.core.event import EventDraft, EventId, Topic
-from reconciler.ports import Progress
 from reconciler.publish.patch import same
-from reconciler.publish.publisher import Publisher, open_publisher
+from reconciler.publish.publisher import Publisher, PublisherOptions, open_publisher
 from reconciler.publish.ring import RingSize
 from reconciler.publish.stream import Subscription
 from tests.builders import adapter, blob, converged, desired, gone, model, observed
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import MemoryRegistry
+from tests.fakes.work import MadeUpWork
 from tests.unit.publish.statuses import MACHINE, running, status
 
 NAMES = ("models", "adapters", "downloads", "storage", "plan", "observed", "conditions", "node")
@@ -111,7 +111,7 @@ class ServerAndClients(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.registry = MemoryRegistry(self.clock)
         self.ring = TINY if is_tiny else RingSize()
-        self.progress: tuple[Progress, ...] = ()
+        self.work = MadeUpWork()
         self.status = status()
         self.past: dict[tuple[str, int], Any] = {}
         self.open()
@@ -122,7 +122,7 @@ class ServerAndClients(RuleBasedStateMachine):
                 client.snapshot(self.server, name)
 
     def open(self) -> None:
-        self.server = open_publisher(self.registry, self.clock, lambda: self.progress, MACHINE, self.ring)
+        self.server = open_publisher(self.registry, self.clock, self.work, MACHINE, PublisherOptions(self.ring))
         self.remember()
 
     def tick(self) -> None:
@@ -160,7 +160,7 @@ class ServerAndClients(RuleBasedStateMachine):
 
     @rule(moved=st.dictionaries(st.sampled_from(TAGS), st.integers(0, 3), max_size=3))
     def downloads_move(self, moved: dict[str, int]) -> None:
-        self.progress = tuple(running(tag, done) for tag, done in sorted(moved.items()))
+        self.work.jobs = tuple(running(tag, done) for tag, done in sorted(moved.items()))
         self.tick()
 
     @rule(count=st.integers(1, 30))

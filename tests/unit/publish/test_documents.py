@@ -10,14 +10,16 @@ from reconciler.core.event import EventId
 from reconciler.ports import Progress
 from reconciler.publish.documents import Documents, Patched
 from reconciler.publish.patch import same
-from reconciler.publish.requests import Requests
 from reconciler.publish.status import Status
 from reconciler.publish.tally import Tally
+from reconciler.publish.work import Moment
 from tests.builders import blob, converged, desired, digest, gone, model, observed
+from tests.fakes.work import IDLE
 from tests.unit.publish.statuses import MACHINE, healthy, running, status
 
 EPOCH = "0a1b2c3d"
 NO_TALLY = Tally()
+NOTHING = Moment((), IDLE)
 
 
 def fresh() -> Documents:
@@ -28,7 +30,7 @@ def show(
     documents: Documents, of: Status, *progress: Progress, first: int, tally: Tally = NO_TALLY
 ) -> tuple[Patched, ...]:
     """The documents show the pass."""
-    return documents.accept(documents.compare(of, progress, tally, Requests()), EventId(EPOCH, first))
+    return documents.accept(documents.compare(of, Moment(progress, IDLE, tally)), EventId(EPOCH, first))
 
 
 def patched(patches: tuple[Patched, ...], name: str) -> Patched:
@@ -49,7 +51,7 @@ def test_documents_start_empty_each_with_a_rev_of_its_own() -> None:
 def test_nothing_changes_before_the_first_pass() -> None:
     documents = fresh()
 
-    update = documents.compare(None, (running("qwen", 5),), Tally(started=1), Requests())
+    update = documents.compare(None, Moment((running("qwen", 5),), IDLE, Tally(started=1)))
 
     assert update.changes == ()
     assert documents.accept(update, EventId(EPOCH, 200)) == ()
@@ -90,7 +92,7 @@ def test_showing_the_same_pass_again_changes_nothing() -> None:
     of = healthy("qwen")
     show(documents, of, first=200)
 
-    assert documents.compare(of, (), NO_TALLY, Requests()).changes == ()
+    assert documents.compare(of, NOTHING).changes == ()
 
 
 def test_a_pass_that_saw_the_same_changes_nothing_but_when_it_was() -> None:
@@ -143,10 +145,10 @@ def test_an_update_that_was_not_accepted_is_found_again() -> None:
     documents = fresh()
     of = healthy("qwen")
 
-    lost = documents.compare(of, (), NO_TALLY, Requests())
+    lost = documents.compare(of, NOTHING)
 
     assert documents.get("models").items == {}
-    assert documents.compare(of, (), NO_TALLY, Requests()).changes == lost.changes
+    assert documents.compare(of, NOTHING).changes == lost.changes
 
 
 def test_running_work_patches_only_the_documents_it_moves() -> None:
@@ -160,6 +162,7 @@ def test_running_work_patches_only_the_documents_it_moves() -> None:
     assert {each.name for each in patches} == {"downloads", "models_metrics"}
     assert patched(patches, "downloads").patch == (
         {"op": "replace", "path": f"/items/{digest('a')}/done_bytes", "value": 30},
+        {"op": "replace", "path": f"/items/{digest('a')}/percent", "value": 30.0},
     )
     assert documents.item("downloads", digest("b")) is idle
 
@@ -177,12 +180,28 @@ def test_a_job_that_stops_running_shows_what_the_last_pass_knows_of_it() -> None
     assert documents.item("downloads", digest("stray")) is None
 
 
+def test_when_the_queue_moves_the_nearest_get_other_positions_and_nothing_else_changes() -> None:
+    documents = fresh()
+    names = ("a", "b", "c")
+    of = status(desired(*map(model, names)), observed(*map(gone, names)))
+    queue = tuple(map(digest, names))
+    documents.accept(documents.compare(of, Moment((), replace(IDLE, queued=queue))), EventId(EPOCH, 200))
+
+    left = Moment((running("a", 0),), replace(IDLE, queued=queue[1:]))
+    patches = documents.accept(documents.compare(of, left), EventId(EPOCH, 300))
+
+    steps = {step["path"]: step["value"] for step in patched(patches, "downloads").patch}
+    others = {path: value for path, value in steps.items() if digest("a") not in str(path)}
+    assert steps[f"/items/{digest('a')}/position"] is None
+    assert others == {f"/items/{digest('b')}/position": 1, f"/items/{digest('c')}/position": 2}
+
+
 def test_work_that_stands_still_changes_nothing() -> None:
     documents = fresh()
     of = status(desired(model("a")), observed(gone("a")))
     show(documents, of, running("a", 10), first=200)
 
-    assert documents.compare(of, (running("a", 10),), NO_TALLY, Requests()).changes == ()
+    assert documents.compare(of, Moment((running("a", 10),), IDLE)).changes == ()
 
 
 def test_metadata_is_what_the_model_record_says() -> None:

@@ -14,12 +14,14 @@ from reconciler.core.observed import Place, StoreStatus
 from reconciler.core.plan import Footing, Fuse, SlotStanding
 from reconciler.core.report import Result, ResultStatus
 from reconciler.core.slot import LaunchFailure
-from reconciler.publish.metrics import Metrics, outcome
+from reconciler.ports import Concurrency, Figures
+from reconciler.publish.metrics import Metrics, Probes, outcome
 from reconciler.publish.status import Status
 from tests.builders import NOW, blob, digest, foreign, model, observed, target
 from tests.e2e.state_rig import status_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import MemoryRegistry
+from tests.fakes.work import MadeUpWork
 
 PREFIX = "reconciler_"
 
@@ -29,8 +31,11 @@ class Series:
 
     def __init__(self) -> None:
         self.registry = MemoryRegistry(FakeClock())
+        self.work = MadeUpWork()
         self.tell(Topic.CAS_GC, {"op": "reclaimed", "bytes": 1000})  # before the start: never counted
-        self.metrics = Metrics("1.2.3", self.registry, self.registry.reserve(1), lambda: 7, lambda: 2)
+        self.metrics = Metrics(
+            "1.2.3", self.registry, self.registry.reserve(1), Probes(lambda: 7, lambda: 2, self.work.figures)
+        )
 
     def tell(self, topic: Topic, payload: dict[str, JsonValue]) -> None:
         self.registry.commit(ChangeSet((), (EventDraft(topic, payload),)))
@@ -198,7 +203,7 @@ class BusyRegistry(MemoryRegistry):
 
 def test_metrics_are_read_while_the_registry_is_busy_and_catch_up_later() -> None:
     registry = BusyRegistry(FakeClock())
-    metrics = Metrics("1.2.3", registry, registry.reserve(1), lambda: 0, lambda: 0)
+    metrics = Metrics("1.2.3", registry, registry.reserve(1), Probes(lambda: 0, lambda: 0, MadeUpWork().figures))
     registry.commit(ChangeSet((), (EventDraft(Topic.CAS_GC, {"op": "reclaimed", "bytes": 8}),)))
     registry.is_busy = True
     assert b"prune_bytes_total{" not in metrics.render()
@@ -220,3 +225,25 @@ def with_action(op: str, ended: ResultStatus, reason: str = "") -> Status:
     )
     plan = replace(status.plan, actions=(action,), jobs=())
     return replace(status, plan=plan, results=(Result(action.id, ended, reason=reason),))
+
+
+def test_the_lane_is_shown_as_it_is_when_somebody_asks() -> None:
+    series = Series()
+    fresh = series.read()
+    series.work.counts = Figures(
+        Concurrency(1, 0, 1, 4, pending_shrink=2), (digest("a"), digest("b")), True, 1, 2, 3, 4, 12.5
+    )
+
+    found = series.read()
+
+    assert fresh["download_permits{state=configured}"] == fresh["download_permits{state=available}"] == 2
+    assert fresh["download_permits{state=held}"] == fresh["download_permits{state=pending_shrink}"] == 0
+    assert "download_throughput_mib_per_second" not in fresh
+    permits = {state: found[f"download_permits{{state={state}}}"] for state in ("configured", "available", "held")}
+    assert permits == {"configured": 1, "available": 0, "held": 1}
+    assert found["download_permits{state=pending_shrink}"] == 2
+    assert found["download_queue_length"] == 2
+    assert found["download_throughput_mib_per_second"] == 12.5
+    outcomes = [found[f"download_preflight_total{{outcome={outcome}}}"] for outcome in ("ok", "denied", "skipped")]
+    assert outcomes == [1, 2, 3]
+    assert found["download_coalesced_total"] == 4

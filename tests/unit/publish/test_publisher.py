@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from reconciler.core.change import AppendLedger, ChangeSet
-from reconciler.core.desired import Limits
+from reconciler.core.desired import Budgets, Limits
 from reconciler.core.errors import TransientError
 from reconciler.core.event import EventDraft, EventId, JsonValue, Topic
 from reconciler.core.history import LedgerRow
+from reconciler.core.job import JobKind
 from reconciler.core.ledger import ledger_document
-from reconciler.ports import Progress
+from reconciler.ports import Concurrency
 from reconciler.publish import publisher as publishing
 from reconciler.publish.documents import Documents
-from reconciler.publish.publisher import Publisher, open_publisher
+from reconciler.publish.progress_events import Extras
+from reconciler.publish.publisher import Publisher, PublisherOptions, open_publisher
 from reconciler.publish.read_models.view import View
 from reconciler.publish.ring import RingSize
 from reconciler.publish.status import Status
@@ -25,6 +27,7 @@ from reconciler.publish.table import Change, Table
 from tests.builders import desired, digest, gone, model, observed
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import EPOCH, MemoryRegistry
+from tests.fakes.work import IDLE, MadeUpWork
 from tests.unit.publish.statuses import MACHINE, healthy, running, status
 from tests.unit.publish.test_stream import told
 
@@ -35,8 +38,10 @@ class Rig:
     def __init__(self, registry: MemoryRegistry | None = None, ring: RingSize = RingSize()) -> None:  # noqa: B008
         self.clock = FakeClock()
         self.registry = registry or MemoryRegistry(self.clock)
-        self.progress: tuple[Progress, ...] = ()
-        self.publisher = open_publisher(self.registry, self.clock, lambda: self.progress, MACHINE, ring)
+        self.work = MadeUpWork()
+        self.extras = Extras()
+        options = PublisherOptions(ring, lambda: self.extras)
+        self.publisher = open_publisher(self.registry, self.clock, self.work, MACHINE, options)
         self.reader = self.publisher.stream.subscribe(self.publisher.stream.head, 0, ())
 
     def fact(self, **payload: Any) -> None:
@@ -118,7 +123,7 @@ def test_ids_grow_on_the_stream_whatever_is_committed_in_between() -> None:
     seqs: list[int] = []
     for n in range(20):
         rig.fact(n=n)
-        rig.progress = (running("a", n),)
+        rig.work.jobs = (running("a", n),)
         seqs += [seq for _, seq, _ in rig.tick(healthy(*"abc"[: n % 3 + 1]))]
         if n % 4 == 0:
             rig.fact(late=n)
@@ -217,7 +222,7 @@ def test_a_running_download_is_told_when_it_moves_with_its_correlation_id() -> N
     rig = Rig()
     rig.tick(DOWNLOADING)
     rig.download("a", "queued")
-    rig.progress = (running("a", 10),)
+    rig.work.jobs = (running("a", 10),)
 
     events = only(rig.tick(), "models.download.progress")
 
@@ -227,19 +232,21 @@ def test_a_running_download_is_told_when_it_moves_with_its_correlation_id() -> N
         "kind": "fetch",
         "corr_id": "corr-a",
         "sha256": digest("a"),
+        "bytes": 10,
         "downloaded": 10,
         "total": 100,
+        "percent": 10.0,
         "url": "https://example.com/a.gguf",
     }
     assert only(rig.tick(), "models.download.progress") == []
-    rig.progress = (running("a", 11),)
+    rig.work.jobs = (running("a", 11),)
     assert [each["downloaded"] for each in only(rig.tick(), "models.download.progress")] == [11]
 
 
 def test_every_owner_of_a_download_is_told() -> None:
     rig = Rig()
     one = running("a", 10)
-    rig.progress = (replace(one, spec=replace(one.spec, owners=("models/a", "models/b"))),)
+    rig.work.jobs = (replace(one, spec=replace(one.spec, owners=("models/a", "models/b"))),)
 
     first, second = only(rig.tick(), "models.download.progress")
 
@@ -249,13 +256,103 @@ def test_every_owner_of_a_download_is_told() -> None:
 
 def test_a_download_that_stands_still_is_told_again_every_two_seconds() -> None:
     rig = Rig()
-    rig.progress = (running("a", 10),)
+    rig.work.jobs = (running("a", 10),)
     counts = []
     for _ in range(9):
         counts.append(len(only(rig.tick(), "models.download.progress")))
         rig.clock.advance(0.5)
 
     assert counts == [1, 0, 0, 0, 1, 0, 0, 0, 1]
+
+
+def test_a_download_that_stands_still_is_patched_as_seldom_as_it_is_told() -> None:
+    rig = Rig()
+    rig.tick(DOWNLOADING)
+    spent = []
+    for n in range(9):
+        rig.work.jobs = (replace(running("a", 10), spent_s=n * 0.5),)
+        patches = [p for p in only(rig.tick(), "state.read.model.patch") if p["id"] == "downloads"]
+        spent.append([op["value"] for patch in patches for op in patch["patch"] if op["path"].endswith("spent_s")])
+        rig.clock.advance(0.5)
+
+    assert spent == [[0], [], [], [], [2], [], [], [], [4]]
+
+
+def test_unknown_totals_are_left_out_of_events() -> None:
+    rig = Rig()
+    rig.work.jobs = (running("a", 10, total=None),)
+
+    (payload,) = only(rig.tick(), "models.download.progress")
+
+    assert (payload["bytes"], payload["downloaded"]) == (10, 10)
+    assert {"total", "percent"}.isdisjoint(payload)
+
+
+BUDGETED = replace(DOWNLOADING, desired=replace(DOWNLOADING.desired, budgets=Budgets(10.0, 20.0, reserve_bytes=7)))
+
+
+@pytest.mark.parametrize(
+    ("spent_s", "soft_ms", "hard_ms", "state"),
+    [
+        (1.5, 8500, 18500, "ok"),
+        (10.0, 0, 10000, "soft_exceeded"),
+        (19.999, -9999, 1, "soft_exceeded"),
+        (20.0, -10000, 0, "hard_exceeded"),
+    ],
+)
+def test_what_is_left_of_budgets_is_told_when_asked_for(spent_s: float, soft_ms: int, hard_ms: int, state: str) -> None:
+    rig = Rig()
+    rig.extras = Extras(budget=True)
+    rig.work.jobs = (replace(running("a", 10), spent_s=spent_s),)
+
+    (payload,) = only(rig.tick(BUDGETED), "models.download.progress")
+
+    assert payload["budget"] == {
+        "soft_ms": 10000, "hard_ms": 20000, "elapsed_ms": spent_s * 1000,
+        "soft_remaining_ms": soft_ms, "hard_remaining_ms": hard_ms, "state": state,
+    }  # fmt: skip
+    assert "disk" not in payload
+
+
+def test_without_budgets_nothing_is_ever_exceeded() -> None:
+    rig = Rig()
+    rig.extras = Extras(budget=True)
+    rig.work.jobs = (replace(running("a", 10), spent_s=10**6),)
+
+    (payload,) = only(rig.tick(DOWNLOADING), "models.download.progress")
+
+    assert payload["budget"] == {
+        "soft_ms": None, "hard_ms": None, "elapsed_ms": 10**9,
+        "soft_remaining_ms": None, "hard_remaining_ms": None, "state": "ok",
+    }  # fmt: skip
+
+
+def test_room_on_the_disk_is_told_when_asked_for_and_what_is_needed_only_when_known() -> None:
+    rig = Rig()
+    rig.extras = Extras(disk=True)
+    rig.work.counts = replace(IDLE, free_bytes=5000)
+    rig.work.jobs = (running("a", 10), running("b", 10, total=None))
+
+    first, second = only(rig.tick(BUDGETED), "models.download.progress")
+
+    assert first["disk"] == {"reserve": 7, "available": 5000, "need": 90}
+    assert second["disk"] == {"reserve": 7, "available": 5000}
+    assert "budget" not in first
+
+
+def test_blocks_are_told_from_the_moment_they_are_asked_for_and_never_of_hashing() -> None:
+    rig = Rig()
+    rig.work.jobs = (running("a", 10),)
+    (before,) = only(rig.tick(BUDGETED), "models.download.progress")
+    rig.extras = Extras(budget=True, disk=True)
+    moving = running("a", 11)
+    rig.work.jobs = (moving, replace(moving, spec=replace(moving.spec, kind=JobKind.VERIFY, digest=digest("b"))))
+
+    fetch, verify = only(rig.tick(), "models.download.progress")
+
+    assert {"budget", "disk"}.isdisjoint(before)
+    assert {"budget", "disk"} <= set(fetch)
+    assert {"budget", "disk"}.isdisjoint(verify)
 
 
 def test_a_new_plan_is_announced_and_the_first_one_is_not() -> None:
@@ -269,19 +366,53 @@ def test_a_new_plan_is_announced_and_the_first_one_is_not() -> None:
     assert payload["summary"]["fetch"] == {"count": 1, "bytes": 100, "unknown": 0}
 
 
-def test_other_limits_are_announced_with_what_still_runs_above_them() -> None:
+def test_a_smaller_limit_is_announced_with_what_still_runs_above_it_and_when_nothing_does() -> None:
     rig = Rig()
-    rig.progress = (running("a", 1), running("b", 1))
-    rig.tick(healthy("a"))
-    narrow = replace(healthy("a"), desired=replace(healthy("a").desired, limits=Limits(max=1)))
+    rig.work.jobs = (running("a", 1), running("b", 1))
+    rig.work.counts = replace(IDLE, concurrency=Concurrency(2, 0, 2, 16))
+    assert only(rig.tick(healthy("a")), "models.concurrency.changed") == []
 
-    changed = only(rig.tick(narrow), "models.concurrency.changed")
-    rig.progress = ()
+    rig.work.counts = replace(IDLE, concurrency=Concurrency(1, 0, 1, 16, pending_shrink=1))
+    changed = only(rig.tick(), "models.concurrency.changed")
+    rig.work.jobs = ()
+    rig.work.counts = replace(IDLE, concurrency=Concurrency(1, 1, 0, 16))
     settled = only(rig.tick(), "models.concurrency.changed")
 
-    expected = {"max": 1, "hard_cap": 16, "per_host": 4, "effective_max": 1}
-    assert changed == [{**expected, "pending_shrink": 1}]
-    assert settled == [{**expected, "pending_shrink": None}]
+    assert changed == [
+        {
+            "configured_max": 1, "available_permits": 0, "held_permits": 1, "hard_cap": 16, "pending_shrink": 1,
+            "per_host": 4,
+        }
+    ]  # fmt: skip
+    assert settled == [
+        {
+            "configured_max": 1, "available_permits": 1, "held_permits": 0, "hard_cap": 16, "pending_shrink": None,
+            "per_host": 4,
+        }
+    ]  # fmt: skip
+
+
+def test_permits_come_and_go_without_an_event_but_are_shown() -> None:
+    rig = Rig()
+    rig.tick(healthy("a"))
+    rig.work.counts = replace(IDLE, concurrency=Concurrency(2, 1, 1, 16))
+
+    events = rig.tick()
+
+    assert topics(events) == ["state.read.model.patch"]
+    concurrency = rig.publisher.documents.item("models_metrics", "concurrency")
+    assert concurrency is not None
+    assert (concurrency["available_permits"], concurrency["held_permits"]) == (1, 1)
+
+
+def test_another_limit_for_each_host_is_announced() -> None:
+    rig = Rig()
+    rig.tick(healthy("a"))
+    narrow = replace(healthy("a"), desired=replace(healthy("a").desired, limits=Limits(per_host=1)))
+
+    (payload,) = only(rig.tick(narrow), "models.concurrency.changed")
+
+    assert payload["per_host"] == 1
 
 
 def test_a_patch_that_is_too_large_becomes_a_resync_of_its_document(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,16 +451,16 @@ def test_what_the_journal_tells_is_counted_once() -> None:
     rig.registry.commit(ChangeSet((), (EventDraft(Topic.EGRESS_LEDGER, ledger),)))
     rig.tick()
 
-    since_start = rig.publisher.documents.item("models_metrics", "since_start")
+    counters = rig.publisher.documents.item("models_metrics", "counters")
 
-    assert since_start is not None
-    assert {name: count for name, count in since_start.items() if count} == {
+    assert counters is not None
+    assert {name: count for name, count in counters.items() if count} == {
         "started": 1,
         "completed": 1,
         "completed_cached": 1,
-        "requests": 1,
-        "bytes_fetched": 1000,
+        "bytes_total": 1000,
     }
+    assert rig.publisher.documents.item("models_metrics", "requests") == {"total": 1, "denied": 0}
 
 
 class FullDisk(MemoryRegistry):

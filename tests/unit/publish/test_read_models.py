@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.core.desired import AdapterUse, Driver, Limits, Load, Role, Runtime, SlotSpec
+from reconciler.core.desired import AdapterUse, Driver, Load, Role, Runtime, SlotSpec, Transfer
 from reconciler.core.history import HistoryRow
-from reconciler.core.job import Code, Job, JobKind, JobState
+from reconciler.core.job import Job, JobKind, JobState
 from reconciler.core.observed import SlotObserved, StoreStatus
 from reconciler.core.process import ProcessObserved, ProcessState, RouteObserved
 from reconciler.core.report import Result, ResultStatus
@@ -15,6 +15,7 @@ from reconciler.core.slot import AdapterTarget, Launch, LaunchFailure, SlotRecor
 from reconciler.core.source import WebFile
 from reconciler.core.status import Condition, Past
 from reconciler.plan.observed_document import decode_observed
+from reconciler.ports import Concurrency, Figures
 from reconciler.publish.status import SourceStatus
 from reconciler.publish.tally import Tally
 from tests.builders import (
@@ -35,6 +36,7 @@ from tests.builders import (
     serving,
     slot,
 )
+from tests.fakes.work import IDLE
 from tests.unit.publish.statuses import items, ready, running, status, view
 
 # ---- models and adapters -------------------------------------------------------------------------
@@ -272,30 +274,7 @@ def test_no_environment_of_a_runtime_is_shown() -> None:
     assert "SECRET" not in str(shown_slot(None, spec))
 
 
-# ---- downloads, storage, plan, metrics -----------------------------------------------------------
-
-
-def test_a_waiting_job_says_why_and_when_it_is_tried_next() -> None:
-    job = Job(
-        digest("a"), JobKind.FETCH, JobState.WAITING, 2, NOW, Code.CONNECT, "refused", NOW + timedelta(60), corr_id="c"
-    )  # fmt: skip
-    seen = view(status(desired(model("a")), observed(gone("a", part=30), job)))
-
-    assert items("downloads", seen)[digest("a")] == {
-        "sha256": digest("a"), "kind": "fetch", "for": ["models/a"], "sources": ["https://example.com/a.gguf"],
-        "state": "waiting", "attempts": 2, "code": "connect", "message": "refused",
-        "next_attempt_at": "2026-03-06T12:00:00Z", "updated_at": "2026-01-05T12:00:00Z", "corr_id": "c",
-        "done_bytes": 30, "total_bytes": 100, "source": None,
-    }  # fmt: skip
-
-
-def test_a_running_job_shows_how_far_it_is_now() -> None:
-    seen = view(status(desired(model("a")), observed(gone("a"))), running("a", 40, total=None))
-
-    found = items("downloads", seen)[digest("a")]
-
-    assert (found["state"], found["done_bytes"], found["total_bytes"]) == ("downloading", 40, None)
-    assert found["source"] == "https://example.com/a.gguf"
+# ---- storage, plan, metrics -----------------------------------------------------------
 
 
 def test_storage_tells_whose_bytes_there_are_and_when_the_others_go() -> None:
@@ -351,27 +330,79 @@ def test_a_tripped_fuse_is_in_the_summary_with_what_would_release_it() -> None:
     assert summary["prune_blocked"] == {"reason": of.plan.fuse.reason, "message": of.plan.fuse.message}
 
 
+def test_models_metrics_of_a_node_that_has_done_nothing() -> None:
+    assert items("models_metrics", view(status())) == {
+        "counters": {
+            "started": 0, "queued": 0, "admitted": 0, "resumed": 0, "canceled": 0, "completed": 0,
+            "completed_cached": 0, "errors": 0, "bytes_total": 0, "preflight_ok": 0, "preflight_denied": 0,
+            "preflight_skipped": 0, "coalesced": 0, "ewma_mbps": None,
+        },
+        "concurrency": {
+            "configured_max": 2, "available_permits": 2, "held_permits": 0, "hard_cap": 16, "pending_shrink": None,
+        },
+        "jobs": {},
+        "inflight": {},
+        "runtime": {"idle_timeout_secs": 300, "retries": 2, "retry_backoff_ms": 250, "preflight_enabled": True},
+        "states": dict.fromkeys(JobState, 0),
+        "objects": {"models": 0, "adapters": 0, "slots": 0, "ready": 0, "not_ready": 0},
+        "running": {"done_bytes": 0, "total_bytes": 0},
+        "requests": {"total": 0, "denied": 0},
+    }  # fmt: skip
+
+
 def test_metrics_count_jobs_by_state_objects_and_what_happened() -> None:
     waiting = Job(digest("b"), JobKind.FETCH, JobState.WAITING, 1, NOW)
-    wanted = replace(desired(model("a"), model("b"), model("c")), limits=Limits(max=2, hard_cap=4))
     of = status(
-        wanted, observed(gone("a"), gone("b"), gone("c"), waiting), conditions=(ready("models/a", is_ready=False),)
+        desired(model("a"), model("b"), model("c")),
+        observed(gone("a"), gone("b"), gone("c"), waiting),
+        conditions=(ready("models/a", is_ready=False),),
     )
+    tally = Tally(1, 2, 3, 4, completed=5, completed_cached=6, errors=7, bytes_total=8)
+    figures = Figures(Concurrency(1, 0, 1, 4, 2), (digest("c"),), True, 9, 10, 11, 12, 3.14159)
 
-    shown = items("models_metrics", view(of, running("a", 5), tally=Tally(bytes_fetched=9)))
+    shown = items("models_metrics", view(of, running("a", 5), tally=tally, figures=figures))
 
-    assert {state: count for state, count in shown["jobs"].items() if count} == {
+    assert {state: count for state, count in shown["states"].items() if count} == {
         "downloading": 1,
         "waiting": 1,
         "queued": 1,
     }
     assert shown["objects"] == {"models": 3, "adapters": 0, "slots": 0, "ready": 0, "not_ready": 1}
     assert shown["concurrency"] == {
-        "max": 2, "hard_cap": 4, "per_host": 4, "effective_max": 2,
-        "running": 1, "available": 1, "pending_shrink": None,
+        "configured_max": 1, "available_permits": 0, "held_permits": 1, "hard_cap": 4, "pending_shrink": 2,
     }  # fmt: skip
     assert shown["running"] == {"done_bytes": 5, "total_bytes": 100}
-    assert shown["since_start"]["bytes_fetched"] == 9
+    assert shown["counters"] == {
+        "started": 1, "queued": 1, "admitted": 2, "resumed": 3, "canceled": 4, "completed": 5, "completed_cached": 6,
+        "errors": 7, "bytes_total": 8, "preflight_ok": 9, "preflight_denied": 10, "preflight_skipped": 11,
+        "coalesced": 12, "ewma_mbps": 3.142,
+    }  # fmt: skip
+
+
+def test_a_running_job_is_shown_with_who_shares_it() -> None:
+    shared = running("a", 5)
+    shared = replace(shared, spec=replace(shared.spec, owners=("models/a", "models/b", "adapters/c")))
+
+    shown = items("models_metrics", view(status(), shared, corr_ids={digest("a"): "corr-a"}))
+
+    assert shown["jobs"] == {
+        digest("a"): {
+            "id": "models/a", "kind": "fetch", "state": "downloading", "url": "https://example.com/a.gguf",
+            "corr_id": "corr-a",
+        },
+    }  # fmt: skip
+    assert shown["inflight"] == {
+        digest("a"): {"primary": "models/a", "followers": ["models/b", "adapters/c"], "count": 3}
+    }
+
+
+def test_the_runtime_is_what_the_manifests_say_and_without_a_limit_no_timeout_is_told() -> None:
+    wanted = replace(desired(), transfer=Transfer(retries=7, idle_timeout_s=0))
+    off = replace(IDLE, preflight_enabled=False)
+
+    assert items("models_metrics", view(status(wanted), figures=off))["runtime"] == {
+        "retries": 7, "retry_backoff_ms": 250, "preflight_enabled": False,
+    }  # fmt: skip
 
 
 # ---- node, conditions, history, observed ---------------------------------------------------------
