@@ -217,8 +217,8 @@ class BlobStore(Protocol):
         """Unlink our name in `by-hash`: only for a changed hard link."""
         ...
 
-    def write_generation(self, files: FileSet) -> None:
-        """The immutable folder of links exists, complete; an incomplete one is completed."""
+    def write_generations(self, sets: tuple[FileSet, ...]) -> None:
+        """The immutable folder of links exists for each, complete; an incomplete one is completed."""
         ...
 
     def generation_intact(self, files: FileSet) -> bool:
@@ -256,8 +256,8 @@ class Views(Protocol):
         """
         ...
 
-    def write_record(self, name: str, record: bytes) -> None:
-        """`models/<disk name>.json` holds `record`; replaced atomically."""
+    def write_records(self, records: Mapping[str, bytes]) -> None:
+        """`models/<disk name>.json` holds each name's record; replaced atomically."""
         ...
 
     def remove(self, name: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from reconciler.apply.backends import Backends
 from reconciler.core.action import Action, RemoveEntry, RemoveGeneration, WriteEntry
@@ -14,7 +15,7 @@ from reconciler.core.entry import Entry
 from reconciler.core.errors import AdapterInvalidError, ReconcilerError
 from reconciler.core.event import EventDraft, Topic
 from reconciler.core.names import disk_name
-from reconciler.ports import Registry
+from reconciler.ports import Registry, Views
 
 RenderRecord = Callable[[Entry, Mapping[Digest, int], str | None], bytes]
 """(entry, sizes, redacted URL of its first file or None) → the validated model record."""
@@ -42,22 +43,16 @@ def write_entries(
     gone = _no_longer_valid(actions, failures, registry)
     actions = tuple((action, operation) for action, operation in actions if action.id not in failures)
     registry.commit(ChangeSet(tuple(PutGeneration(op.files) for _, op in actions)))
-    for _, operation in actions:
-        store.write_generation(operation.files)
+    store.write_generations(tuple(op.files for _, op in actions))
     entries = {a.id: Entry(op.spec, op.files.id, op.previous, now) for a, op in actions}
     events = (*gone.events, *(_changed(op, action.reason) for action, op in actions))
     registry.commit(ChangeSet((*gone.changes, *(PutEntry(entry) for entry in entries.values())), events))
-    written: list[EventDraft] = []
-    for action, operation in actions:
-        if operation.spec.kind is Kind.MODEL:
-            try:
-                _show(entries[action.id], backends, render, sizes, urls.get(operation.spec.ref))
-                written.append(_record_written(operation))
-            except ReconcilerError as error:
-                failures[action.id] = error
+    models = {a.id: entries[a.id] for a, op in actions if op.spec.kind is Kind.MODEL}
+    unseen = _show(models, backends.views, lambda entry: render(entry, sizes, urls.get(entry.spec.ref)))
     backends.views.sync()
-    registry.commit(ChangeSet((), tuple(written)))
-    return failures
+    shown = models.keys() - unseen.keys()
+    registry.commit(ChangeSet((), tuple(_record_written(op) for a, op in actions if a.id in shown)))
+    return {**failures, **unseen}
 
 
 def _invalid_adapters(
@@ -88,9 +83,34 @@ def _no_longer_valid(
     )
 
 
-def _show(entry: Entry, backends: Backends, render: RenderRecord, sizes: Mapping[Digest, int], url: str | None) -> None:
-    backends.views.write_record(entry.spec.name, render(entry, sizes, url))
-    backends.views.link(entry.spec.name, entry.generation)
+def _show(
+    entries: Mapping[str, Entry], views: Views, render: Callable[[Entry], bytes]
+) -> Mapping[str, ReconcilerError]:
+    """Records and links of all entries stand, but for the failures returned, which are by action id too."""
+    names = {action_id: entry.spec.name for action_id, entry in entries.items()}
+    records: dict[str, bytes] = {}
+    failures: dict[str, ReconcilerError] = {}
+    for action_id, entry in entries.items():
+        with _noting(failures, action_id):
+            records[action_id] = render(entry)
+    try:
+        views.write_records({names[action_id]: record for action_id, record in records.items()})
+    except ReconcilerError:
+        for action_id, record in records.items():  # one that can't be written must not hold back the others
+            with _noting(failures, action_id):
+                views.write_records({names[action_id]: record})
+    for action_id in [each for each in entries if each not in failures]:
+        with _noting(failures, action_id):
+            views.link(names[action_id], entries[action_id].generation)
+    return failures
+
+
+@contextmanager
+def _noting(failures: dict[str, ReconcilerError], action_id: str) -> Iterator[None]:
+    try:
+        yield
+    except ReconcilerError as error:
+        failures[action_id] = error
 
 
 def remove_entries(actions: tuple[tuple[Action, RemoveEntry], ...], backends: Backends) -> None:

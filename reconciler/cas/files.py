@@ -120,10 +120,10 @@ class FileBlobStore:
         """It is not in `by-hash`."""
         self._unlink(digest, Place.BY_HASH)
 
-    def write_generation(self, files: FileSet) -> None:
-        """The generation is complete."""
+    def write_generations(self, sets: tuple[FileSet, ...]) -> None:
+        """Each generation is complete."""
         self._identity.require()
-        generations.write(self._root, files)
+        generations.write(self._root, sets)
 
     def generation_intact(self, files: FileSet) -> bool:
         """Whether the generation is complete."""

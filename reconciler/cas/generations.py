@@ -15,20 +15,28 @@ _NO_LINK = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EINVAL})
 # What readlink(2) says where there is nothing, no folder on the way, or something that is no link.
 
 
-def write(root: str, files: FileSet) -> None:
-    """The generation exists with every link.
+def write(root: str, sets: tuple[FileSet, ...]) -> None:
+    """Each generation exists with every link.
 
     A new one is made under another name and renamed; one that lost links (a removal was killed)
     is completed where it is. Raises StalledError (reason `PathOccupied`) if a file is in the way.
+    All are made before the first is made durable: then most of the fsyncs find nothing left to do.
     """
-    final = f"{root}/{layout.generation(files.id)}"
-    if Path(final).is_dir():
-        _complete(final, files)
-        return
-    new = f"{root}/{layout.new_generation(files.id)}"
-    _complete(new, files)
-    durable.rename(new, final)
-    durable.sync_folder(f"{root}/{layout.GENERATIONS}")
+    renames: dict[str, str] = {}
+    changed: list[str] = []
+    for files in sets:
+        final = f"{root}/{layout.generation(files.id)}"
+        folder = final
+        if not os.path.isdir(final):  # noqa: PTH112 — asked for every entry of a batch
+            folder = f"{root}/{layout.new_generation(files.id)}"
+            renames[folder] = final
+        changed += _complete(folder, files)
+    for folder in changed:
+        durable.sync_folder(folder)
+    for new, final in renames.items():
+        durable.rename(new, final)
+    if renames:
+        durable.sync_folder(f"{root}/{layout.GENERATIONS}")
 
 
 def is_intact(root: str, files: FileSet) -> bool:
@@ -51,14 +59,12 @@ def remove(root: str, files: FileSet) -> None:
         durable.sync_folder(f"{root}/{layout.GENERATIONS}")
 
 
-def _complete(folder: str, files: FileSet) -> None:
-    """Folders and links are all there, durably; nothing is written where they are already."""
+def _complete(folder: str, files: FileSet) -> list[str]:
+    """Folders and links are all there; the folders whose names are not durable yet, inner ones first."""
     folders = [folder, *(f"{folder}/{inner}" for inner in _inner_folders(files))]
     made = [durable.make_folder(each, sync=False) for each in folders]
     linked = [_put_link(f"{folder}/{path}", layout.link_text(path, digest)) for path, digest in files.files]
-    if any(made) or any(linked):
-        for each in reversed(folders):
-            durable.sync_folder(each)
+    return folders[::-1] if any(made) or any(linked) else []
 
 
 def _put_link(link: str, text: str) -> bool:

@@ -135,7 +135,7 @@ class BlobStoreContract:
             lambda: store.reclaim(DIGEST),
             lambda: store.set_aside(DIGEST, Place.BY_HASH),
             lambda: store.unlink(DIGEST),
-            lambda: store.write_generation(files),
+            lambda: store.write_generations((files,)),
             lambda: store.remove_generation(files),
         ]
         for change in changes:
@@ -502,8 +502,8 @@ class BlobStoreContract:
         files = file_set(("a.gguf", DIGEST), ("Q6_K/deep/b.gguf", DIGEST), ("Q6_K/c.gguf", DIGEST))
         assert not store.generation_intact(files)
 
-        store.write_generation(files)
-        store.write_generation(files)
+        store.write_generations((files,))
+        store.write_generations((files,))
         assert store.generation_intact(files)
         assert store.scan().generations == {files.id}
 
@@ -514,7 +514,7 @@ class BlobStoreContract:
 
     def test_a_generation_is_intact_whether_or_not_its_blobs_are(self, store: BlobStore) -> None:
         files = file_set(("a.gguf", DIGEST))
-        store.write_generation(files)
+        store.write_generations((files,))
         assert store.generation_intact(files)
 
     def test_paths_are_absolute_and_named_by_digest(self, store: BlobStore) -> None:

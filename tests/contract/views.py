@@ -54,7 +54,7 @@ class ViewsContract:
 
     def test_names_are_made_safe_for_the_disk(self, harness: ViewsHarness) -> None:
         harness.views.link("llama3:8b", ONE)
-        harness.views.write_record("llama3:8b", b"{}")
+        harness.views.write_records({"llama3:8b": b"{}"})
         assert harness.views.links() == {"llama3_8b": ONE}
         assert harness.views.records() == {"llama3_8b"}
 
@@ -62,8 +62,8 @@ class ViewsContract:
         assert (dict(harness.views.links()), harness.views.records()) == ({}, frozenset())
 
     def test_a_record_is_replaced_as_a_whole(self, harness: ViewsHarness) -> None:
-        harness.views.write_record("qwen", b'{"long": "text"}')
-        harness.views.write_record("qwen", b"{}")
+        harness.views.write_records({"qwen": b'{"long": "text"}'})
+        harness.views.write_records({"qwen": b"{}"})
         harness.views.sync()
 
         assert harness.views.records() == {"qwen"}
@@ -72,7 +72,7 @@ class ViewsContract:
     def test_removal_takes_link_and_record_and_may_run_twice(self, harness: ViewsHarness) -> None:
         views = harness.views
         views.link("qwen", ONE)
-        views.write_record("qwen", b"{}")
+        views.write_records({"qwen": b"{}"})
         views.link("other", TWO)
 
         views.remove("qwen")
@@ -83,7 +83,7 @@ class ViewsContract:
 
     def test_what_somebody_else_put_there_is_shown_as_nothing_of_ours_and_stays(self, harness: ViewsHarness) -> None:
         harness.occupy("qwen")
-        harness.views.write_record("qwen", b"{}")
+        harness.views.write_records({"qwen": b"{}"})
         with pytest.raises(StalledError) as caught:
             harness.views.link("qwen", ONE)
         assert caught.value.reason == "PathOccupied"

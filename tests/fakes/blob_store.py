@@ -230,9 +230,10 @@ class MemoryBlobStore:
     def unlink(self, digest: Digest) -> None:
         self._drop(digest, Place.BY_HASH)
 
-    def write_generation(self, files: FileSet) -> None:
+    def write_generations(self, sets: tuple[FileSet, ...]) -> None:
         self.require()
-        self.links.setdefault(files.id, {}).update(files.files)
+        for files in sets:
+            self.links.setdefault(files.id, {}).update(files.files)
 
     def generation_intact(self, files: FileSet) -> bool:
         held = self.links.get(files.id) if self.mounted else None

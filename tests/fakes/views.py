@@ -42,8 +42,8 @@ class MemoryViews:
     def link(self, name: str, generation: Digest) -> None:
         self.shown.point(disk_name(name), generation)
 
-    def write_record(self, name: str, record: bytes) -> None:
-        self.texts[disk_name(name)] = record
+    def write_records(self, records: Mapping[str, bytes]) -> None:
+        self.texts.update({disk_name(name): record for name, record in records.items()})
 
     def remove(self, name: str) -> None:
         self.shown.remove(disk_name(name))

@@ -144,3 +144,29 @@ def test_a_file_is_written_beside_the_current_folder_too(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     durable.write_atomic("plan.json", b"{}")
     assert (tmp_path / "plan.json").read_bytes() == b"{}"
+
+
+def test_several_files_are_replaced_together_and_leave_nothing_beside_them(tmp_path: Path) -> None:
+    files = {str(tmp_path / f"{number}"): b"new" * number for number in range(5)}
+    (tmp_path / "1").write_bytes(b"old")
+    durable.write_together(files)
+    assert {str(path): path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
+def test_several_files_keep_their_old_content_when_one_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(TransientError):
+        durable.write_together({str(tmp_path / "a"): b"new", str(tmp_path / "absent" / "b"): b"new"})
+    assert (tmp_path / "a").read_bytes() == b"old"
+    durable.write_together({})
+
+
+def test_every_file_of_several_is_durable_before_the_first_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verbs: list[str] = []
+    monkeypatch.setattr(
+        durable, "on_effect", lambda label: verbs.append(label.split()[1]) if label.startswith("after") else None
+    )
+    durable.write_together({str(tmp_path / "a"): b"a", str(tmp_path / "b"): b"b"})
+    assert verbs == ["write", "write", "fsync", "fsync", "rename", "rename"]

@@ -67,7 +67,7 @@ def test_a_pin_that_came_after_the_plan_keeps_the_bytes(machine: Machine) -> Non
 
 def test_a_full_disk_fails_the_action_with_its_code(machine: Machine) -> None:
     class FullStore(type(machine.store)):  # type: ignore[misc]
-        def write_generation(self, files: object) -> None:
+        def write_generations(self, sets: object) -> None:
             raise TransientError("no space left", reason="DiskInsufficient")
 
     machine.store.__class__ = FullStore

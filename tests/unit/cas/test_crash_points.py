@@ -66,8 +66,8 @@ def fetch(store: FileBlobStore, data: bytes) -> None:
 
 
 def show(node: Node, files: FileSet, record: bytes) -> None:
-    node.store.write_generation(files)
-    node.views.write_record("qwen", record)
+    node.store.write_generations((files,))
+    node.views.write_records({"qwen": record})
     node.views.link("qwen", files.id)
     node.views.sync()
     old = node.records.load()[0].get("chat", SlotRecord("chat"))

@@ -232,7 +232,7 @@ FOREIGN = ("README.md", "AB" * 32, "ab" * 32 + ".gguf", ".hidden")
 def test_foreign_files_are_not_seen_and_outlive_everything(root: Path, store: FileBlobStore) -> None:
     foreign = [root / folder / name for folder in ("by-hash", "tmp", "quarantine", "corrupt") for name in FOREIGN]
     files = file_set(("a.gguf", DIGEST), ("sub/b.gguf", DIGEST))
-    store.write_generation(files)
+    store.write_generations((files,))
     foreign += [root / "generations" / files.id / "mine.txt", root / "generations" / files.id / "sub" / "mine.txt"]
     for path in foreign:
         path.write_text("mine")

@@ -32,7 +32,7 @@ def folder(store: FileBlobStore) -> Path:
 
 
 def test_files_have_their_real_names_at_any_depth(store: FileBlobStore, folder: Path) -> None:
-    store.write_generation(FILES)
+    store.write_generations((FILES,))
 
     assert (folder / "Q6_K" / "a-1.gguf").read_bytes() == b"one"
     assert (folder / "Q6_K" / "x" / "a-2.gguf").read_bytes() == b"two"
@@ -40,7 +40,7 @@ def test_files_have_their_real_names_at_any_depth(store: FileBlobStore, folder: 
 
 
 def test_a_store_can_be_moved_with_its_generations(store: FileBlobStore, tmp_path: Path) -> None:
-    store.write_generation(FILES)
+    store.write_generations((FILES,))
     (tmp_path / "store").rename(tmp_path / "moved")
 
     moved = FileBlobStore(tmp_path / "moved")
@@ -50,22 +50,22 @@ def test_a_store_can_be_moved_with_its_generations(store: FileBlobStore, tmp_pat
 
 
 def test_an_intact_generation_is_not_written_again(store: FileBlobStore, folder: Path) -> None:
-    store.write_generation(FILES)
+    store.write_generations((FILES,))
     before = {path: path.lstat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
 
-    store.write_generation(FILES)
+    store.write_generations((FILES,))
 
     assert {path: path.lstat().st_mtime_ns for path in (folder, *folder.rglob("*"))} == before
 
 
 def test_a_generation_that_lost_links_is_seen_and_completed(store: FileBlobStore, folder: Path) -> None:
-    store.write_generation(FILES)
+    store.write_generations((FILES,))
     (folder / "mmproj.gguf").unlink()
     (folder / "Q6_K" / "x" / "a-2.gguf").unlink()
     (folder / "Q6_K" / "x").rmdir()
     assert not store.generation_intact(FILES)
 
-    store.write_generation(FILES)
+    store.write_generations((FILES,))
 
     assert store.generation_intact(FILES)
 
@@ -76,7 +76,7 @@ def test_what_a_killed_write_left_is_used_by_the_next_and_removed_with_it(store:
     (leftover / "Q6_K" / "a-1.gguf").symlink_to(f"../../../by-hash/{ONE}")
     assert store.scan().generations == frozenset()
 
-    store.write_generation(FILES)
+    store.write_generations((FILES,))
     assert store.generation_intact(FILES)
     assert not leftover.exists()
 
@@ -86,21 +86,21 @@ def test_what_a_killed_write_left_is_used_by_the_next_and_removed_with_it(store:
 
 
 def test_a_link_that_points_elsewhere_makes_a_generation_not_intact(store: FileBlobStore, folder: Path) -> None:
-    store.write_generation(FILES)
+    store.write_generations((FILES,))
     (folder / "mmproj.gguf").unlink()
     (folder / "mmproj.gguf").symlink_to(f"../../by-hash/{ONE}")
     assert not store.generation_intact(FILES)
-    store.write_generation(FILES)
+    store.write_generations((FILES,))
     assert store.generation_intact(FILES)
 
 
 def test_a_file_in_the_place_of_a_link_stays(store: FileBlobStore, folder: Path) -> None:
-    store.write_generation(FILES)
+    store.write_generations((FILES,))
     (folder / "mmproj.gguf").unlink()
     (folder / "mmproj.gguf").write_text("mine")
 
     with pytest.raises(StalledError) as caught:
-        store.write_generation(FILES)
+        store.write_generations((FILES,))
     store.remove_generation(FILES)
 
     assert caught.value.reason == "PathOccupied"
@@ -117,8 +117,21 @@ def test_no_reader_ever_sees_a_generation_without_a_link(store: FileBlobStore, f
 
     durable.on_effect = look
     try:
-        store.write_generation(FILES)
+        store.write_generations((FILES,))
     finally:
         durable.on_effect = None
 
     assert seen == {True}
+
+
+def test_the_links_of_a_batch_are_durable_before_any_of_its_names(
+    store: FileBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verbs: list[str] = []
+    monkeypatch.setattr(
+        durable, "on_effect", lambda label: verbs.append(label.split()[1]) if label.startswith("after") else None
+    )
+    pairs = [(("m", digest_of(bytes([number]))),) for number in range(3)]
+    store.write_generations(tuple(FileSet(generation_id(pair), pair) for pair in pairs))
+    effects = [verb for verb in verbs if verb in ("symlink", "fsync", "rename")]
+    assert effects == ["symlink"] * 3 + ["fsync"] * 3 + ["rename"] * 3 + ["fsync"]

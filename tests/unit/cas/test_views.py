@@ -28,7 +28,7 @@ def make_store(folder: Path) -> FileBlobStore:
     with store.open_part(DIGEST) as part:
         part.write(b"one")
         part.publish()
-    store.write_generation(FILES)
+    store.write_generations((FILES,))
     return store
 
 
@@ -116,7 +116,7 @@ def test_a_reader_finds_the_old_view_or_the_new_one_at_every_moment(state: Path)
 def test_what_a_killed_write_left_is_neither_a_view_nor_a_record(state: Path) -> None:
     views = FileViews(state, make_store(state / "store"))
     views.link("qwen", FILES.id)
-    views.write_record("qwen", b"{}")
+    views.write_records({"qwen": b"{}"})
     (state / "views" / ".qwen.tmp").symlink_to("nowhere")
     (state / "models" / ".qwen.json.tmp").write_text("half")
     (state / "models" / "notes.txt").write_text("mine")
@@ -124,7 +124,7 @@ def test_what_a_killed_write_left_is_neither_a_view_nor_a_record(state: Path) ->
     assert views.records() == {"qwen"}
 
     views.link("qwen", OTHER)
-    views.write_record("qwen", b"[]")
+    views.write_records({"qwen": b"[]"})
 
     assert sorted(p.name for p in (state / "views").iterdir()) == ["qwen"]
     assert sorted(p.name for p in (state / "models").iterdir()) == ["notes.txt", "qwen.json"]
