@@ -1,155 +1,334 @@
-"""A verified download of one file from loopback, against what people use today.
+"""Verified downloads from loopback, against what people use today and against what the machine can do.
 
-    python bench/download.py [--mib 2048] [--rounds 5] [--folder DIR] [--hf-python PYTHON]
+    python bench/download.py [--only null,disk,tls,small,segments] [--mib 2048] [--rounds 7] [--hf-python PYTHON]
+                             [--folder DIR] [--check]
 
-The origin is a Python server in a process of its own (sendfile). Each round runs every client once, each as a fresh
-process, and the ratios are taken within a round. `hf_hub_download` runs where huggingface_hub can be imported, by this
-Python or by `--hf-python`; it verifies nothing. Wall time on a disk is noisy: the user + system time says more.
+Each round runs every client of a scenario once, each as a fresh process, in an order that moves on from round to
+round; ratios are taken within a round. Wall and CPU seconds are net of start-up: for clients written in Python the
+same program without its transfer is measured in every round. A peer that is not installed is left out and named.
+`hf_hub_download` verifies nothing; aria2 and curl do not fsync, we do. Wall time on a shared disk is noisy: CPU time
+says more. `--check` exits 1 when the median of the ratios misses a target.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).parents[1]
-COMMIT = "0" * 40
-TARGET = f"/bench/model/resolve/{COMMIT}/m.gguf"
+from web_server import COMMIT, ROOT, Served, serving
 
-SERVE = """
-import sys
-from pathlib import Path
-from tests.fakes.origin import Fault, OriginSimulator
-path, target, digest, commit = sys.argv[1:]
-with OriginSimulator() as origin:
-    size = str(Path(path).stat().st_size)
-    head = (("X-Repo-Commit", commit), ("X-Linked-Etag", f'"{digest}"'), ("X-Linked-Size", size))
-    print(origin.put(target, Path(path), etag=f'"{digest}"', always=Fault(headers=head)), flush=True)
-    sys.stdin.read()
-"""
-OURS = """
-import sys
-from pathlib import Path
-from reconciler.cas.files import FileBlobStore
-from reconciler.clock import SystemClock
-from reconciler.core.digest import Digest
-from reconciler.core.egress import EgressPolicy
-from reconciler.core.job import JobKind, JobSpec
-from reconciler.core.source import WebFile
-from reconciler.net.client import Session
-from reconciler.origins.catalog import SourceOrigins
-from reconciler.transfer.attempt import Attempts
-from reconciler.transfer.token import CancelToken
-from tests.fakes.report import RecordedReport
-url, digest, folder = sys.argv[1:]
-store, clock, source = FileBlobStore(Path(folder)), SystemClock(), WebFile(url)
-store.initialise("5f2b8a1e-0000-4000-8000-000000000001")
-spec = JobSpec(JobKind.FETCH, Digest(digest), ("models/m",), None, (source,))
-session = Session(clock)
-Attempts(store, SourceOrigins(), session, clock).fetch(
-    spec, source, egress=EgressPolicy(None, True, True), token=CancelToken(), report=RecordedReport(), corr_id="b")
-session.close()
+Argv = list[str]
+
+RAW = """
+import hashlib, socket, sys
+from urllib.parse import urlsplit
+url, digest = urlsplit(sys.argv[1]), sys.argv[2]
+sock = socket.create_connection((url.hostname, url.port))
+if "--start-up" in sys.argv: sys.exit()
+sock.sendall(f"GET {url.path} HTTP/1.1\\r\\nHost: {url.netloc}\\r\\n\\r\\n".encode())
+head, _, rest = sock.recv(65536).partition(b"\\r\\n\\r\\n")
+length = next(int(line.split(b":")[1]) for line in head.split(b"\\r\\n") if line.lower().startswith(b"content-length"))
+found, left, buffer = hashlib.sha256(rest), length - len(rest), memoryview(bytearray(2**20))
+while left:
+    count = sock.recv_into(buffer, min(left, 2**20))
+    found.update(buffer[:count])
+    left -= count
+assert found.hexdigest() == digest
 """
 NAIVE = """
 import hashlib, sys
 import httpx
-url, digest, folder = sys.argv[1:]
-found = hashlib.sha256()
-with httpx.stream("GET", url) as response, open(folder + "/m", "wb") as file:
-    for chunk in response.iter_bytes():
-        file.write(chunk)
-        found.update(chunk)
-assert found.hexdigest() == digest
+with httpx.Client(trust_env=False) as client:
+    if "--start-up" in sys.argv: sys.exit()
+    found = hashlib.sha256()
+    with client.stream("GET", sys.argv[1]) as response:
+        for chunk in response.iter_bytes():
+            found.update(chunk)
+assert found.hexdigest() == sys.argv[2]
 """
-CURL = 'curl -sSf -o "$3/m" "$1" && test "$(openssl dgst -sha256 -r "$3/m" | cut -c1-64)" = "$2"'
 HUB = f"""
 import sys
 from huggingface_hub import hf_hub_download
-url, digest, folder = sys.argv[1:]
-hf_hub_download("bench/model", "m.gguf", revision="{COMMIT}", local_dir=folder, endpoint=url.partition("/bench/")[0])
+if "--start-up" in sys.argv: sys.exit()
+hf_hub_download("bench/model", "m.gguf", revision="{COMMIT}", local_dir=sys.argv[2], endpoint=sys.argv[1])
 """
+ENVIRONMENT = {
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "PYTHONDONTWRITEBYTECODE": "",
+    "PYTHONPATH": str(ROOT),
+}
+PIPE = 'test "$(curl -sSf $3 "$1" | openssl dgst -sha256 -r | cut -c1-64)" = "$2"'
+CURL = 'curl -sSf -o "$3/m" "$1" && test "$(openssl dgst -sha256 -r "$3/m" | cut -c1-64)" = "$2"'
+
+
+@dataclass(frozen=True)
+class Client:
+    """A program that is measured. `{target}` in its words is an empty folder, new for every run."""
+
+    argv: Argv
+    start_up: Argv | None = None
+    """The same without a transfer; None: it has none to speak of."""
+
+
+def python(program: Argv, *words: str) -> Client:
+    argv = [*program, *words]
+    return Client(argv, [*argv, "--start-up"])
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`ours` is at most so many times `peer`, or at most that figure."""
+
+    most: float
+    peer: str = ""
+    kind: str = "wall"
+    ours: str = "ours"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    title: str
+    clients: dict[str, Client]
+    limits: list[Limit] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Figures:
+    wall: float
+    cpu: float
+    rss: float
+    """MiB, of the largest process, as it is: with start-up."""
+
+
+# ---- what is compared ------------------------------------------------------------------------
+
+
+def ours(url: str, digest: str, place: str, *more: str) -> Client:
+    return python([sys.executable, str(ROOT / "bench" / "fetch_once.py")], url, digest, place, *more)
+
+
+def to_null(served: Served, options: argparse.Namespace) -> Scenario:
+    url, digest = served.big, served.digest
+    clients = {
+        "ours": ours(url, digest, "null"),
+        "ours, hashing inline": ours(url, digest, "null", "--cores", "1"),
+        "raw socket + sha256": python([sys.executable, "-c", RAW], url, digest),
+        "curl | openssl dgst": Client(["sh", "-c", PIPE, "sh", url, digest, ""]),
+        "httpx iter_bytes + sha256": python([sys.executable, "-c", NAIVE], url, digest),
+    }
+    limits = [
+        Limit(1.0, "curl | openssl dgst"),
+        Limit(0.65, "httpx iter_bytes + sha256"),
+        Limit(1.2, "raw socket + sha256"),
+        Limit(2.3 * options.mib / 2048, kind="cpu", ours="ours, hashing inline"),
+        Limit(80.0, kind="rss"),
+    ]
+    return Scenario(f"{options.mib} MiB, received and hashed, written nowhere", clients, limits)
+
+
+def to_disk(served: Served, options: argparse.Namespace) -> Scenario:
+    url, digest = served.big, served.digest
+    clients = {
+        "ours": ours(url, digest, "{target}"),
+        "curl && openssl dgst": Client(["sh", "-c", CURL, "sh", url, digest, "{target}"]),
+        "aria2c --checksum": Client(
+            ["aria2c", "-q", "-x1", f"--checksum=sha-256={digest}", "--file-allocation=none", "-d", "{target}", url]
+        ),
+        "hf_hub_download (unverified)": python([options.hf_python, "-c", HUB], served.hub, "{target}"),
+    }
+    limits = [
+        Limit(0.85, "curl && openssl dgst"),
+        Limit(0.65, "aria2c --checksum"),
+        Limit(0.5, "hf_hub_download (unverified)"),
+        Limit(80.0, kind="rss"),
+    ]
+    return Scenario(f"{options.mib} MiB to disk; ours with fsync", clients, limits)
+
+
+def over_tls(served: Served, options: argparse.Namespace) -> Scenario:
+    url, digest, ca = served.tls, served.digest, str(served.certificate)
+    clients = {
+        "ours": ours(url, digest, "null", "--ca", ca),
+        "ours, hashing inline": ours(url, digest, "null", "--ca", ca, "--cores", "1"),
+        "curl | openssl dgst": Client(["sh", "-c", PIPE, "sh", url, digest, f"--cacert {ca}"]),
+    }
+    return Scenario(f"{options.mib} MiB over TLS, written nowhere", clients, [Limit(1.0, "curl | openssl dgst")])
+
+
+def small_files(served: Served, options: argparse.Namespace) -> Scenario:
+    folder = served.certificate.parent
+    models = {
+        f"m{name}": {"source": served.small_url(name), "sha256": digest, "bytes": 64 * 1024}
+        for name, digest in served.small.items()
+    }
+    lines = (
+        f"{served.small_url(name)}\n checksum=sha-256={digest}\n out={name}\n" for name, digest in served.small.items()
+    )
+    (folder / "aria2.txt").write_text("".join(lines))
+    full, empty = (_manifest(folder / name, each) for name, each in (("full", models), ("empty", {})))
+    reconcile = [sys.executable, "-m", "reconciler"]
+    state = ["--state-dir", "{target}", "-o", "json"]
+    aria2 = ["aria2c", "-q", "-j8", "--file-allocation=none", "-d", "{target}", "-i", str(folder / "aria2.txt")]
+    clients = {
+        "ours": Client([*reconcile, full, *state], [*reconcile, empty, *state]),
+        "aria2c -i -j8": Client(aria2),
+    }
+    title = f"{len(models)} x 64 KiB, 8 at once; ours is `reconcile` with as many models: durable, registered, shown"
+    return Scenario(title, clients, [Limit(0.9, "aria2c -i -j8")])
+
+
+def in_segments(served: Served, options: argparse.Namespace) -> Scenario:
+    url, digest = served.limited, served.digest
+    clients = {
+        "ours, 4 segments": ours(url, digest, "{target}", "--segments", "4"),
+        "ours, one stream": ours(url, digest, "{target}"),
+        "aria2c -x4 --checksum": Client(
+            ["aria2c", "-q", "-x4", "-s4", f"--checksum=sha-256={digest}", "--file-allocation=none"]
+            + ["-d", "{target}", url]
+        ),
+    }
+    limits = [Limit(1 / 3, "ours, one stream", ours="ours, 4 segments")]
+    return Scenario(f"{options.mib} MiB where each connection is limited to 50 MiB/s", clients, limits)
+
+
+SCENARIOS: dict[str, Callable[[Served, argparse.Namespace], Scenario]] = {
+    "null": to_null,
+    "disk": to_disk,
+    "tls": over_tls,
+    "small": small_files,
+    "segments": in_segments,
+}
+
+
+def _manifest(folder: Path, models: dict[str, object]) -> str:
+    folder.mkdir()
+    text = json.dumps(
+        {
+            "apiVersion": "reconciler/v1",
+            "egress": {"allow_http": True, "allow_private": True},
+            "concurrency": {"max": 8, "per_host": 8},
+            "models": models,
+        }
+    )
+    (folder / "models.yaml").write_text(text)
+    return str(folder)
+
+
+# ---- measuring -------------------------------------------------------------------------------
 
 
 def main() -> None:
     options = _options()
-    with TemporaryDirectory(dir=options.folder) as folder, _served(Path(folder), options.mib) as (url, digest):
-        clients = _clients(options.hf_python)
-        rounds = [
-            {name: _run(command, url, digest, Path(folder)) for name, command in clients.items()}
-            for _ in range(options.rounds)
-        ]
-    print(
-        f"{options.mib} MiB, {options.rounds} rounds, wall seconds and CPU seconds: min / median / max; ratio to ours"
-    )
-    for name in clients:
-        wall, cpu = ([each[name][kind] for each in rounds] for kind in (0, 1))
-        ratios = [each["ours"][0] / each[name][0] for each in rounds]
-        cpu_ratios = [each["ours"][1] / each[name][1] for each in rounds]
-        print(f"{name:28} wall {_spread(wall)}  cpu {_spread(cpu)}", end="")
-        print("" if name == "ours" else f"  ours/this: wall {_spread(ratios)}  cpu {_spread(cpu_ratios)}")
+    missed: list[str] = []
+    with TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        with serving(folder, options.mib, options.small_files) as served:
+            print(f"server: {served.name}; {len(os.sched_getaffinity(0))} cores; {options.rounds} rounds")
+            for each in options.only:
+                missed += _measure(SCENARIOS[each](served, options), folder, options.rounds)
+    for line in missed:
+        print("missed:", line)
+    if options.check and missed:
+        sys.exit(1)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(SCENARIOS))
     parser.add_argument("--mib", type=int, default=2048)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--small-files", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--folder", default=None, help="a folder on the disk to measure")
     parser.add_argument("--hf-python", default=sys.executable)
-    return parser.parse_args()
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    unknown = set(options.only) - set(SCENARIOS)
+    if unknown:
+        parser.error(f"unknown scenarios: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
+    return options
 
 
-def _clients(hf_python: str) -> dict[str, list[str]]:
-    clients = {
-        "ours": [sys.executable, "-c", OURS],
-        "curl && openssl dgst": ["sh", "-c", CURL, "sh"],
-        "httpx iter_bytes + sha256": [sys.executable, "-c", NAIVE],
-    }
-    probe = subprocess.run([hf_python, "-c", "import huggingface_hub"], capture_output=True, check=False)
-    if probe.returncode == 0:
-        clients["hf_hub_download (unverified)"] = [hf_python, "-c", HUB]
-    return clients
+def _measure(scenario: Scenario, folder: Path, rounds: int) -> list[str]:
+    """Runs the scenario and prints its table; the limits that were missed."""
+    clients = {name: client for name, client in scenario.clients.items() if _works(client)}
+    left_out = scenario.clients.keys() - clients.keys()
+    found = [_round(clients, folder, number) for number in range(rounds)]
+    print(f"\n{scenario.title}" + (f" (not installed: {', '.join(sorted(left_out))})" if left_out else ""))
+    print(f"{'min / median / max':30}  {'wall s':22} {'CPU s':22} {'RSS MiB':>7}  {'first / this, wall':22}")
+    first = next(iter(clients))
+    for name in clients:
+        mine = [each[name] for each in found]
+        ratios = [each[first].wall / each[name].wall for each in found]
+        spreads = [_spread([f.wall for f in mine]), _spread([f.cpu for f in mine])]
+        rss = max(f.rss for f in mine)
+        print(f"{name:30}  {spreads[0]:22} {spreads[1]:22} {rss:7.0f}  {_spread(ratios) if name != first else ''}")
+    return [line for limit in scenario.limits if (line := _missed(limit, found, scenario.title))]
 
 
-@contextmanager
-def _served(folder: Path, mib: int):
-    path, digest = folder / "served", hashlib.sha256()
-    with path.open("wb") as file:
-        for number in range(mib):
-            block = hashlib.shake_128(number.to_bytes(8, "big")).digest(4096) * 256
-            file.write(block)
-            digest.update(block)
-    command = [sys.executable, "-c", SERVE, str(path), TARGET, digest.hexdigest(), COMMIT]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip(), digest.hexdigest()
+def _round(clients: dict[str, Client], folder: Path, number: int) -> dict[str, Figures]:
+    names = list(clients)
+    turn = number % len(names)
+    return {name: _net(clients[name], folder) for name in names[turn:] + names[:turn]}
 
 
-def _run(command: list[str], url: str, digest: str, folder: Path) -> tuple[float, float]:
+def _net(client: Client, folder: Path) -> Figures:
+    whole = _run(client.argv, folder)
+    if client.start_up is None:
+        return whole
+    start = _run(client.start_up, folder)
+    return Figures(whole.wall - start.wall, whole.cpu - start.cpu, whole.rss)
+
+
+def _run(argv: Argv, folder: Path) -> Figures:
     target = folder / "target"
     target.mkdir()
-    environment = {
-        **os.environ,
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "PYTHONPATH": str(ROOT),
-    }
-    started = time.perf_counter()
-    process = subprocess.Popen([*command, url, digest, str(target)], env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
-    elapsed_s = time.perf_counter() - started
+    words = [word.replace("{target}", str(target)) for word in argv]
+    with (folder / "output").open("wb") as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(words, env={**os.environ, **ENVIRONMENT}, stdout=output, stderr=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        elapsed_s = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, command
+    if process.returncode not in (0, 2):  # 2: `reconcile` changed something
+        raise SystemExit(f"{words[:3]} exited {process.returncode}: {(folder / 'output').read_text()[-2000:]}")
     shutil.rmtree(target)
-    return elapsed_s, usage.ru_utime + usage.ru_stime
+    return Figures(elapsed_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def _works(client: Client) -> bool:
+    """Whether its program is installed; of a Python one, whether what it imports is."""
+    if shutil.which(client.argv[0]) is None:
+        return False
+    if client.start_up is None:
+        return True
+    # Compiles what it imports, too, so that the first round is no different from the others.
+    with TemporaryDirectory() as target:
+        words = [word.replace("{target}", target) for word in client.start_up]
+        done = subprocess.run(words, capture_output=True, check=False, env={**os.environ, **ENVIRONMENT})
+    return done.returncode == 0
+
+
+def _missed(limit: Limit, found: list[dict[str, Figures]], title: str) -> str | None:
+    if limit.peer and limit.peer not in found[0]:
+        return f"{title}: {limit.peer} is not installed, so its limit was not checked"
+    values = [getattr(each[limit.ours], limit.kind) for each in found]
+    if limit.peer:
+        values = [value / getattr(each[limit.peer], limit.kind) for value, each in zip(values, found, strict=True)]
+    if median(values) <= limit.most:
+        return None
+    against = f" of {limit.peer}" if limit.peer else ""
+    return f"{title}: {limit.kind} of {limit.ours}: {median(values):.2f}{against}, wanted at most {limit.most:.2f}"
 
 
 def _spread(values: list[float]) -> str:
