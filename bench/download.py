@@ -194,8 +194,17 @@ def in_segments(served: Served, options: argparse.Namespace) -> Scenario:
         "ours, 4 segments": ours(url, digest, "{target}", "--segments", "4"),
         "ours, one stream": ours(url, digest, "{target}"),
         "aria2c -x4 --checksum": Client(
-            ["aria2c", "-q", "-x4", "-s4", f"--checksum=sha-256={digest}", "--file-allocation=none"]
-            + ["-d", "{target}", url]
+            [
+                "aria2c",
+                "-q",
+                "-x4",
+                "-s4",
+                f"--checksum=sha-256={digest}",
+                "--file-allocation=none",
+                "-d",
+                "{target}",
+                url,
+            ]
         ),
     }
     limits = [Limit(1 / 3, "ours, one stream", ours="ours, 4 segments")]

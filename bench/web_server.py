@@ -1,4 +1,4 @@
-"""What the download benchmark fetches from: nginx with one worker and sendfile where there is one, else our own origin."""
+"""What the download benchmark fetches from: nginx with one worker and sendfile if there is one, else our origin."""
 
 from __future__ import annotations
 
