@@ -105,6 +105,8 @@ def parse_host_rule(text: str) -> HostRule:
     is_bare = parts.netloc == text and "@" not in text and not text.endswith(":") and text.split() == [text]
     if not is_bare or not host or parts.port == 0:
         raise ValueError(f"wanted a host such as huggingface.co, *.hf.co or 127.0.0.1:8080, got {text!r}")
+    if not host.isascii():
+        raise ValueError(f"wanted the name as DNS knows it, such as xn--bcher-kva.example, got {text!r}")
     subdomains = host.startswith("*.")
     bare = host.removeprefix("*.")
     if "*" in bare:

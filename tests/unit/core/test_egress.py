@@ -70,6 +70,8 @@ def test_an_entry_is_a_host_with_or_without_a_port(text: str, rule: HostRule) ->
         "huggingface.co:http",
         "huggingface.co:0",
         "huggingface.co:",
+        "b\u00fccher.example",
+        "\uff11\uff12\uff17.0.0.1",
         "::1",
         "[::1",
     ],
