@@ -26,6 +26,7 @@ from tests.fakes.hub import Hub
 from tests.fakes.listener import Listener, send
 from tests.fakes.origin import Fault, OriginSimulator, Pattern
 from tests.fixtures.process_rig import TINY
+from tests.ledger import check_ledger_document
 
 pytestmark = pytest.mark.e2e
 
@@ -34,6 +35,7 @@ GATED, GOOD, SLOW = b"gated", b"good", Pattern(3 * 2**20)
 OUTPUTS = ("tree", "json", "jsonl", "github")
 LISTS = ("models", "slots", "adapters", "jobs", "blobs", "history", "egress", "directives", "conditions")
 BY_DESIGN = "last-good.json"
+LEDGER_EVENT = b"event: egress.ledger.appended"
 
 
 @pytest.fixture
@@ -196,6 +198,7 @@ def test_no_run_shows_or_keeps_a_secret(owner: Machine, origin: OriginSimulator,
     assert sent.headers["authorization"] == _basic(f"{planted['user']}:{planted['password']}")
     assert any(request.authorization == f"Bearer {planted['hub']}" for request in hub.requests)
     told = {row["reason_code"] for row in owner.listed("egress")}
+    assert {row["tool_id"] for row in owner.listed("egress")} == {"models.download", "models.preflight"}
     assert told >= {
         "models.download", "unauthorized", "not-found", "http", "connect", "redirect-refused", "egress-denied",
     }  # fmt: skip
@@ -378,7 +381,7 @@ sys.exit(main(sys.argv[4:]))  # behind the words of the command that this stands
     ("module", "holder", "name", "arguments"),
     [
         ("transfer.attempt", "Attempts", "fetch", "self, spec, source, **more"),
-        ("net.client", "Session", "open", "self, request, headers, call"),
+        ("net.client", "Session", "open", "self, request, headers, call, *more"),
         ("origins.catalog", "SourceOrigins", "request", "self, source"),
         ("transfer.running", "Run", "turn_to", "self, source"),
         ("loop.node", "Node", "apply", "self, desired, look"),
@@ -396,7 +399,7 @@ def test_no_traceback_of_a_bug_shows_a_secret(
     )
     script = owner.base / "bug.py"
     script.write_text(
-        _BUG.format(module=module, holder=holder, name=name, arguments=arguments, known=arguments.replace("**", ""))
+        _BUG.format(module=module, holder=holder, name=name, arguments=arguments, known=arguments.replace("*", ""))
     )
     options = ("--timeout", "20s", "-o", "json")
     process = owner.start(owner.manifests, *options, under=(sys.executable, str(script)))
@@ -450,8 +453,14 @@ def search_api(planted: Planted, service: Serving, models: int) -> None:
     status, events = _read(f"{service.url}/events?replay=1000", token, limit_s=2.0, only=10**6)
     assert status == 200
     assert b"event: egress.preview" in events
-    assert b"event: egress.ledger.appended" in events
     planted.search("/events", events)
+    requests = json.loads(_read(f"{service.url}/state/egress", token)[1])["items"]
+    assert requests.pop("settings")["posture"] == "allowlist"
+    told = [json.loads(frame.partition(b"data: ")[2]) for frame in events.split(b"\n\n") if LEDGER_EVENT in frame]
+    assert len(requests) >= len(told) > 10
+    for row in (*requests.values(), *told):
+        check_ledger_document(row)
+    assert all(row in requests.values() for row in told)
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
