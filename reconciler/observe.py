@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 from reconciler.core.digest import Digest
 from reconciler.core.entry import Entry, FileSet, file_set
@@ -155,17 +154,9 @@ def _blobs(rows: Mapping[Digest, BlobRow], scan: StoreScan) -> Mapping[Digest, B
             None if stat is None else stat.size_bytes,
             None if part is None else part.size_bytes,
             place is Place.BY_HASH and row is not None and stat is not None and _is_damaged(row, stat),
-            None if part is None else _instant(part.mtime_ns),
+            None if part is None else part.modified_at,
         )
     return found
-
-
-def _instant(time_ns: int) -> datetime | None:
-    """None for a time that no calendar reaches: file systems hold any number."""
-    try:
-        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time_ns // 1000)
-    except OverflowError:
-        return None
 
 
 def _landed(scan: StoreScan, snapshot: RegistrySnapshot, in_flight: frozenset[Digest]) -> StoreScan:

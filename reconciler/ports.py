@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Protocol
 
@@ -26,6 +26,8 @@ from reconciler.core.observed import BlobRow, Place
 from reconciler.core.process import ProcessObserved, RouteObserved
 from reconciler.core.slot import SlotRecord, SlotTarget
 from reconciler.core.status import Condition
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -70,6 +72,14 @@ class PartStat:
 
     size_bytes: int
     mtime_ns: int
+
+    @property
+    def modified_at(self) -> datetime | None:
+        """When it was written last; None for a time that no calendar reaches: file systems hold any number."""
+        try:
+            return EPOCH + timedelta(microseconds=self.mtime_ns // 1000)
+        except OverflowError:
+            return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,49 @@ RULES = """\
   never put it into the query. Without it, `serve` refuses to start on an address that other machines reach.
 """
 
+DOWNLOADS = """\
+`downloads` has an item for every digest that a job or a partial download is of.
+
+- `state` is null for a partial download without a job. `wanted` says whether a manifest names the digest, `for` by
+  which models and adapters: the first is the one that the job was begun for. `inflight` is true while it runs.
+- `position` is the place in the queue, counted from 1, of the first 100; null for all others.
+- `done_bytes`, `total_bytes` and `percent`; the last two are null where the size is unknown. `bytes_per_s` and
+  `spent_s` (since its admission) are of running jobs. `eta_s` is how long the rest takes at its own rate, else at that
+  of earlier downloads; null where neither is known.
+- `part` is what lies on disk, as the last pass saw it: `{bytes, modified_at}`. `reconcile cancel DIGEST` removes it.
+"""
+
+FIGURES = """\
+Counters begin at 0 when the node starts. A job counts once, however many objects want its digest.
+"""
+
+METRICS_ITEMS = (
+    (
+        "`counters`",
+        "`started`, `admitted`, `resumed`, `canceled`, `completed`, `completed_cached` (nothing had to be fetched; not "
+        "among `completed`), `errors`, `bytes_total` (received from other hosts), `preflight_ok`, `preflight_denied`, "
+        "`preflight_skipped`, `coalesced` (an object joined the job of another); `queued` is how many wait now; "
+        "`ewma_mbps` is the throughput of whole downloads in MiB/s, smoothed and kept over restarts, null before the "
+        "first",
+    ),
+    (
+        "`concurrency`",
+        "`configured_max` (`max`, but never above `hard_cap`), `available_permits`, `held_permits`, `hard_cap`, "
+        "`pending_shrink` (how many more run than a smaller limit allows, else null)",
+    ),
+    ("`jobs`", "each running job by digest: `id`, `kind`, `state`, `url` (redacted), `corr_id`"),
+    ("`inflight`", "who shares each running job, by digest: `primary`, `followers`, `count`"),
+    (
+        "`runtime`",
+        "what holds where a manifest says nothing else: `idle_timeout_secs` (left out without a limit), `retries`, "
+        "`retry_backoff_ms` (the first pause; the next ones are longer), `preflight_enabled`",
+    ),
+    ("`states`", "jobs by state"),
+    ("`running`", "`done_bytes` and `total_bytes` of all running jobs; the total is null if one is unknown"),
+    ("`requests`", "attempts to reach another host: `total`, `denied`"),
+    ("`objects`", "`models`, `adapters` and `slots` that are declared; objects that are `ready` and `not_ready`"),
+)
+
 PAGES = """\
 `/state/models_hashes` is a document like the others, to which patches apply. With `limit`, `offset`, `provider`,
 `model`, `sort` or `order` it answers with one page instead: `items` is a list in order, and rows that are equal stand
@@ -74,6 +117,11 @@ def page() -> str:
         "Each is `{rev, items}`; an item is at `/state/<read model>/<id>`. See [how to follow "
         "them](../guides/subscribe-to-changes.md) and [events](events.md).",
         table(("read model", "items"), ((code(model.name), model.description) for model in READ_MODELS)),
+        "## Downloads",
+        DOWNLOADS.strip(),
+        "## Figures",
+        FIGURES.strip(),
+        table(("item of `models_metrics`", "what it holds"), METRICS_ITEMS),
         "## Pages",
         PAGES.strip(),
         table(("member", "meaning"), _members("Page")),

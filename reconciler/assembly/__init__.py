@@ -5,7 +5,9 @@ from __future__ import annotations
 from reconciler.assembly.converge import RunOptions, run
 from reconciler.assembly.late import plan_against, serve
 from reconciler.assembly.look import (
+    Downloads,
     observe_now,
+    read_downloads,
     read_events,
     read_history,
     read_ledger,
@@ -19,6 +21,7 @@ from reconciler.loop.converge import Watcher as Observer
 from reconciler.loop.scrub import VerifyReport
 
 __all__ = [
+    "Downloads",
     "Observer",
     "RunOptions",
     "ServeOptions",
@@ -28,6 +31,7 @@ __all__ = [
     "observe_now",
     "pin",
     "plan_against",
+    "read_downloads",
     "read_events",
     "read_history",
     "read_ledger",

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 from reconciler.assembly.build import observe_with, open_registry
+from reconciler.cas.files import FileBlobStore
+from reconciler.clock import SystemClock
+from reconciler.core.desired import DesiredState
+from reconciler.core.digest import Digest
+from reconciler.core.errors import StalledError
 from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
+from reconciler.core.job import Job
 from reconciler.core.ledger import ledger_schema_text
 from reconciler.core.observed import ObservedState
 from reconciler.core.report import Diagnostic
+from reconciler.loop.last_good import LastGood
+from reconciler.loop.revisions import last_desired
 from reconciler.loop.source import read_layers, real_paths
 from reconciler.manifest.load import load
-from reconciler.ports import RegistrySnapshot
+from reconciler.plan.needs import Need, needs
+from reconciler.ports import PartStat, RegistrySnapshot
 from reconciler.settings import Settings
 
 
@@ -51,6 +63,35 @@ def observe_now(settings: Settings) -> ObservedState:
     """What is really there; takes no lock and writes nothing."""
     with open_registry(settings) as registry:
         return observe_with(settings, registry)
+
+
+@dataclass(frozen=True, slots=True)
+class Downloads:
+    """Everything that is or was being downloaded, at `at`."""
+
+    jobs: Mapping[Digest, Job]
+    parts: Mapping[Digest, PartStat]
+    """The partial downloads on disk."""
+    needed: Mapping[Digest, Need]
+    """What the last accepted manifests want, in the order in which it is queued."""
+    at: datetime
+
+
+def read_downloads(settings: Settings) -> Downloads:
+    """Jobs, partial downloads, and what wants them; takes no lock and writes nothing."""
+    desired = accepted(settings)
+    with open_registry(settings) as registry:
+        jobs = registry.snapshot().jobs
+    parts = FileBlobStore(settings.store_dir).scan().parts
+    return Downloads(jobs, parts, {} if desired is None else needs(desired), SystemClock().now())
+
+
+def accepted(settings: Settings) -> DesiredState | None:
+    """What was desired last; None if it can't be known: looking and steering must work on a machine in trouble."""
+    try:
+        return last_desired(LastGood(settings.state_dir / "last-good.json")).desired
+    except StalledError:
+        return None
 
 
 def schema(what: str) -> str:

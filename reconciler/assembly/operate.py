@@ -7,20 +7,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reconciler.assembly.build import locked_node, new_id, observe_with, open_registry, policy_of, unlocked_node
+from reconciler.assembly.look import accepted
+from reconciler.cas.files import FileBlobStore
 from reconciler.clock import SystemClock
 from reconciler.core.action import AdoptHash
 from reconciler.core.change import ChangeSet, DropDirective, PutDirective
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
-from reconciler.core.errors import StalledError, WriterLockedError
+from reconciler.core.errors import WriterLockedError
 from reconciler.core.observed import ObservedState
 from reconciler.core.plan import Plan, PlanPolicy
 from reconciler.core.report import RunReport
 from reconciler.loop import subject as subjects
 from reconciler.loop.converge import Converger, Orders, Watcher
 from reconciler.loop.down import TakenDown, await_end, running, stop_all, told
-from reconciler.loop.last_good import LastGood
 from reconciler.loop.node import Node
 from reconciler.loop.revisions import last_desired
 from reconciler.loop.scrub import VerifyReport, scrub
@@ -74,7 +75,8 @@ def steer(settings: Settings, deed: Deed, subject: str, reason: str) -> Decision
 
 def _decide(settings: Settings, deed: Deed, subject: str, reason: str) -> Decision:
     with open_registry(settings) as registry:
-        view = View(registry.snapshot(), None if subject == NODE else _accepted(settings))
+        parts = FileBlobStore(settings.store_dir).scan().parts if deed is Deed.CANCEL else {}
+        view = View(registry.snapshot(), None if subject == NODE else accepted(settings), frozenset(parts))
         operator = Operator(_operator(), SystemClock().now(), " ".join(reason.split()), new_id())
         decision = decide(deed, subject, view, operator)
         registry.commit(ChangeSet(decision.changes, decision.events))
@@ -99,7 +101,7 @@ def down(settings: Settings, reason: str, timeout_s: float, observer: Watcher) -
 
 def _record_slots(settings: Settings, node: Node) -> None:
     """What holds now of slots and the node is recorded, as no pass will say it; all else stands as it was."""
-    desired = _accepted(settings)
+    desired = accepted(settings)
     if desired is None:
         return
     look = node.look(desired)
@@ -107,14 +109,6 @@ def _record_slots(settings: Settings, node: Node) -> None:
     found = (c for c in node.conditions(desired, look, Circumstances()) if c.object in changed)
     stand = (c for c in look.snapshot.conditions if c.object not in changed)
     node.record((*found, *stand), look.snapshot)
-
-
-def _accepted(settings: Settings) -> DesiredState | None:
-    """What was desired last; None if it can't be known: what steers must work on a machine that is in trouble."""
-    try:
-        return last_desired(LastGood(settings.state_dir / "last-good.json")).desired
-    except StalledError:
-        return None
 
 
 def verify(settings: Settings, only: tuple[str, ...], observer: Watcher) -> VerifyReport:

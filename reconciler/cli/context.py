@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from reconciler.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from reconciler.assembly import Observer, RunOptions, ServeOptions, Service, VerifyReport
+    from reconciler.assembly import Downloads, Observer, RunOptions, ServeOptions, Service, VerifyReport
     from reconciler.core.event import Event, EventId
     from reconciler.core.history import HistoryRow, LedgerRow
     from reconciler.core.observed import ObservedState
@@ -76,6 +76,10 @@ class Assembly(Protocol):
 
     def observe_now(self, settings: Settings) -> ObservedState:
         """What is really there."""
+        ...
+
+    def read_downloads(self, settings: Settings) -> Downloads:
+        """Jobs, partial downloads, and what wants them."""
         ...
 
     def pin(self, settings: Settings, subject: str, remove: bool) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from reconciler.core.change import Change, DropDirective, PutDirective, SetFact
 from reconciler.core.desired import DesiredState
-from reconciler.core.digest import Digest
+from reconciler.core.digest import Digest, is_digest
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.observed import ObservedState, Place
 from reconciler.core.plan import Plan, PlanPolicy
@@ -96,6 +96,9 @@ def _is_spent(directive: Directive, plan: Plan) -> bool:
 def _is_outdated(directive: Directive, observed: ObservedState, desired: DesiredState) -> bool:
     """The declaration changed, or the bytes came from elsewhere: there is nothing left to keep from starting."""
     wanted = frozenset(_declared(directive.subject, desired))
+    if not wanted and is_digest(directive.subject):  # it is about what is left of a download that nobody wants
+        left = observed.blobs.get(Digest(directive.subject))
+        return left is None or left.part_bytes is None
     if wanted != frozenset(directive.digests):
         return True
     blobs = (observed.blobs.get(digest) for digest in directive.digests)

@@ -70,6 +70,8 @@ class View:
     snapshot: RegistrySnapshot
     desired: DesiredState | None
     """As it was accepted last; None if nothing ever was, or it can't be read."""
+    parts: frozenset[Digest] = frozenset()
+    """The partial downloads on disk, as far as the deed is about any."""
 
     @property
     def refs(self) -> frozenset[str]:
@@ -83,9 +85,13 @@ class View:
     @property
     def digests(self) -> frozenset[Digest]:
         """Every digest that is here, or is to be."""
+        return frozenset({*self.snapshot.blobs, *self.snapshot.jobs, *self.wanted, *self.parts})
+
+    @property
+    def wanted(self) -> frozenset[Digest]:
+        """Every digest that the manifests declare."""
         weights = () if self.desired is None else self.desired.weights()
-        declared = (file.digest for spec in weights for file in spec.files)
-        return frozenset({*self.snapshot.blobs, *self.snapshot.jobs, *declared})
+        return frozenset(file.digest for spec in weights for file in spec.files)
 
     def declared(self, ref: str) -> frozenset[Digest]:
         """The digests that the manifests declare for an object."""
@@ -166,18 +172,24 @@ def _cancel(subject: str, view: View, operator: Operator) -> Decision:
     digests = _download(name, view)
     jobs = [view.snapshot.jobs[d] for d in sorted(digests) if d in view.snapshot.jobs]
     active = [job for job in jobs if job.state in _ACTIVE]
-    if not active:
+    if not active and view.parts.isdisjoint(digests):
         code = Status.NO_ACTIVE_JOB.value
         event = _progress(name, code, {"corr_id": operator.corr_id})
         return Decision(name, f"{code}: {name} has no download to cancel", (), (event,), code)
-    message = (
-        f"canceling the download of {name}; what it has is removed, and it is not tried again "
-        f"before its declaration changes or `reconcile resume {name}`"
-    )
+    message = _cancellation(name, is_wanted=bool(active) or not view.wanted.isdisjoint(digests))
     paused = view.given(DirectiveKind.PAUSE, name)
     drops = () if paused is None else (DropDirective(paused.kind, paused.subject),)
     events = tuple(_progress(name, Status.CANCEL_REQUESTED.value, _facts(job)) for job in active)
     return _put(DirectiveKind.CANCEL, name, digests, view, operator, message, drops, events)
+
+
+def _cancellation(name: str, *, is_wanted: bool) -> str:
+    if not is_wanted:
+        return f"removing the partial download of {name}, which nothing wants"
+    return (
+        f"canceling the download of {name}; what it has is removed, and it is not tried again "
+        f"before its declaration changes or `reconcile resume {name}`"
+    )
 
 
 def _download(name: str, view: View) -> frozenset[Digest]:

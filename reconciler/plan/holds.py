@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
 
-from reconciler.core.action import Action, Block, Fetch, SetRoute, StopProcess
-from reconciler.core.digest import Digest
+from reconciler.core.action import Action, AdoptHash, Block, Fetch, RemovePart, SetRoute, StopProcess
+from reconciler.core.digest import Digest, is_digest
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.job import Code, JobState
 from reconciler.core.observed import ObservedState
@@ -76,6 +76,21 @@ def canceled_parts(actions: tuple[Action, ...], observed: ObservedState) -> Iter
         if job is None or job.state is not JobState.CANCELED or blob is None or blob.part_bytes is None:
             continue
         yield steps.remove_part(digest, blob.part_bytes, reason=CANCELED, message=f"{action.blocked.message}")
+
+
+def unwanted_parts(actions: tuple[Action, ...], observed: ObservedState) -> Iterator[Action]:
+    """The removal of partial downloads that an operator canceled by digest, which no job and no action is about."""
+    if observed.unreadable:
+        return
+    busy = {action.name for action in actions if isinstance(action.operation, Fetch | AdoptHash | RemovePart)}
+    for directive in observed.directives:
+        if directive.kind is not DirectiveKind.CANCEL or not is_digest(directive.subject):
+            continue
+        digest = Digest(directive.subject)
+        blob = observed.blobs.get(digest)
+        if blob is None or blob.part_bytes is None or digest in busy or digest in observed.jobs:
+            continue
+        yield steps.remove_part(digest, blob.part_bytes, reason=CANCELED, message=told(directive))
 
 
 def node_hold(directives: tuple[Directive, ...]) -> Directive | None:

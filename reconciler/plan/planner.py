@@ -27,7 +27,7 @@ from reconciler.core.slot import SlotRecord
 from reconciler.plan.admission import admit_size, admit_sources, admit_space, disk_bytes
 from reconciler.plan.diff import entry_removals, entry_writes, renames, wanted_entries
 from reconciler.plan.guard import guard
-from reconciler.plan.holds import canceled_parts, held_state, node_hold, told, withhold
+from reconciler.plan.holds import canceled_parts, held_state, node_hold, told, unwanted_parts, withhold
 from reconciler.plan.memory import Room
 from reconciler.plan.needs import Need, needs
 from reconciler.plan.opening import await_opening, next_turn
@@ -68,7 +68,8 @@ def make_plan(desired: DesiredState, observed: ObservedState, policy: PlanPolicy
         observed,
         policy.confirm_prune,
     )
-    actions = withhold((*actions, *canceled_parts(actions, observed)), observed)
+    leftovers = (*canceled_parts(actions, observed), *unwanted_parts(actions, observed))
+    actions = withhold((*actions, *leftovers), observed)
     return Plan(
         actions=actions,
         jobs=tuple(_jobs(actions)),

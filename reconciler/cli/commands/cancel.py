@@ -18,7 +18,8 @@ def cancel(
 ) -> int:
     """End the downloads of a model, an adapter or one digest, and remove what they have.
 
-    They are not tried again before `resume`, or before the object is declared with other bytes.
+    They are not tried again before `resume`, or before the object is declared with other bytes. Also removes what is
+    left of a download that nothing wants any more; `get downloads` lists it.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from typing import Literal
 
 from reconciler.cli.context import Context, UsageError
 from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
-from reconciler.cli.render import inventory, slot_list
+from reconciler.cli.render import download_list, inventory, slot_list
 from reconciler.cli.render.inventory import Listing
 from reconciler.cli.render.table import prose_table, table
 from reconciler.cli.reporting import reporter
@@ -14,8 +14,10 @@ from reconciler.core.desired import Kind
 from reconciler.ports import RegistrySnapshot
 from reconciler.settings import Settings
 
-Registered = Literal["models", "adapters", "jobs", "blobs", "directives", "conditions"]
-What = Literal["models", "slots", "adapters", "jobs", "blobs", "history", "egress", "directives", "conditions"]
+Registered = Literal["models", "adapters", "blobs", "directives", "conditions"]
+What = Literal[
+    "models", "slots", "adapters", "downloads", "jobs", "blobs", "history", "egress", "directives", "conditions"
+]
 
 
 def get(
@@ -57,6 +59,10 @@ def _listing(what: What, limit: int, context: Context, settings: Settings) -> Li
             return inventory.history(assembly.read_history(settings, limit))
         case "egress":
             return inventory.requests(assembly.read_ledger(settings, limit))
+        case "downloads":
+            return download_list.downloads(assembly.read_downloads(settings))
+        case "jobs":
+            return download_list.jobs(assembly.read_downloads(settings))
         case _:
             return _registered(what, assembly.read_registry(settings))
 
@@ -67,8 +73,6 @@ def _registered(what: Registered, snapshot: RegistrySnapshot) -> Listing:
             return inventory.weights(snapshot, Kind.MODEL)
         case "adapters":
             return inventory.weights(snapshot, Kind.ADAPTER)
-        case "jobs":
-            return inventory.jobs(snapshot)
         case "blobs":
             return inventory.blobs(snapshot)
         case "directives":

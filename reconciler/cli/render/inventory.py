@@ -42,17 +42,6 @@ def weights(snapshot: RegistrySnapshot, kind: Kind) -> Listing:
     return Listing(("NAME", "READY", "SIZE", "FILES", "PROVIDER", "LABELS"), rows, documents)
 
 
-def jobs(snapshot: RegistrySnapshot) -> Listing:
-    """The jobs that have not ended well."""
-    found = [snapshot.jobs[digest] for digest in sorted(snapshot.jobs)]
-    rows = tuple(
-        (j.digest.short, j.kind, j.state, str(j.attempts), j.code or "-", time_of(j.next_attempt_at), j.message)
-        for j in found
-    )
-    head = ("DIGEST", "KIND", "STATE", "TRIES", "CODE", "NEXT TRY", "MESSAGE")
-    return Listing(head, rows, tuple(job_document(job) for job in found), prose=True)
-
-
 def blobs(snapshot: RegistrySnapshot) -> Listing:
     """The digests this node owns."""
     owners = owners_by_digest(snapshot.entries.values())

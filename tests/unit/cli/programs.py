@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler import assembly
-from reconciler.assembly import Observer, RunOptions, ServeOptions, Service, VerifyReport
+from reconciler.assembly import Downloads, Observer, RunOptions, ServeOptions, Service, VerifyReport
 from reconciler.cli.main import main
 from reconciler.cli.terminal import Terminal
 from reconciler.core.event import Event, EventId
@@ -17,6 +17,7 @@ from reconciler.loop.down import TakenDown
 from reconciler.loop.steering import Decision, Deed
 from reconciler.ports import RegistrySnapshot
 from reconciler.settings import Settings
+from tests.unit.cli.plans import AT
 
 ALL_INTACT = VerifyReport(0, 0, (), ())
 DECIDED = Decision("node", "decided")
@@ -33,6 +34,7 @@ class FakeProgram:
     problems: tuple[Diagnostic, ...] = ()
     snapshot: RegistrySnapshot = NOTHING_KNOWN
     observed: ObservedState = field(default_factory=lambda: ObservedState(NodeFacts(StoreStatus.READY)))
+    downloads: Downloads = field(default_factory=lambda: Downloads({}, {}, {}, AT))
     history: tuple[HistoryRow, ...] = ()
     ledger: tuple[LedgerRow, ...] = ()
     events: tuple[Event, ...] = ()
@@ -89,6 +91,10 @@ class FakeProgram:
     def observe_now(self, settings: Settings) -> ObservedState:
         self._enter(settings)
         return self.observed
+
+    def read_downloads(self, settings: Settings) -> Downloads:
+        self._enter(settings)
+        return replace(self.downloads, jobs=self.downloads.jobs or self.snapshot.jobs)
 
     def pin(self, settings: Settings, subject: str, remove: bool) -> str:
         self._enter(settings, subject, remove)

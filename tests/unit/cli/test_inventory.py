@@ -99,11 +99,6 @@ def test_blobs_are_shown_in_full_when_piped() -> None:
     assert f"{OLD}  1.0 kB   quarantined  2026-11-21T12:00:00Z" in lines
 
 
-def test_jobs_say_when_they_are_tried_next() -> None:
-    row = out("get", "jobs").splitlines()[1]
-    assert row.split() == [OLD[:12], "fetch", "waiting", "3", "http", "2026-11-21T13:00:00Z", "503"]
-
-
 def test_history_directives_and_conditions() -> None:
     assert out("get", "history").splitlines()[1].split() == [
         "2026-11-21T12:00:00Z", "Reclaim", OLD, "1.0", "kB", "models/old", "QuarantineOver",
@@ -131,7 +126,8 @@ def test_egress_as_json_is_the_ledger_by_its_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["models", "slots", "adapters", "jobs", "blobs", "history", "egress", "directives", "conditions"]
+    "what",
+    ["models", "slots", "adapters", "downloads", "jobs", "blobs", "history", "egress", "directives", "conditions"],
 )
 def test_an_empty_list_says_so_and_is_an_empty_document(what: str) -> None:
     assert run(FakeProgram(), "get", what).out == f"No {what}.\n"

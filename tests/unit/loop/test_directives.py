@@ -86,6 +86,12 @@ def test_the_cancellation_of_a_digest_ends_when_nobody_wants_it() -> None:
     assert done(desired(model("b")), observed(canceled)) == [digest("a")]
 
 
+def test_it_ends_only_when_its_partial_download_is_gone() -> None:
+    canceled = directive(CANCEL, digest("a"), "a")
+    assert done(desired(model("b")), observed(gone("a", part=5), canceled)) == []
+    assert done(desired(model("b")), observed(gone("a"), canceled)) == [digest("a")]
+
+
 @pytest.mark.parametrize("wanted", [DesiredState(), desired(model("b"), unready=("paths",))])
 def test_what_was_not_read_ends_no_cancellation(wanted: DesiredState) -> None:
     assert done(wanted, observed(directive(CANCEL, "models/a", "a"))) == []

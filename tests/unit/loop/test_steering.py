@@ -140,6 +140,21 @@ def test_to_cancel_nothing_says_so_and_decides_nothing(found: list[Job]) -> None
     ]
 
 
+def test_what_is_left_of_a_download_that_nobody_wants_is_canceled_by_its_digest() -> None:
+    seen = replace(view(), parts=frozenset({digest("left")}))
+    decision = does(Deed.CANCEL, digest("left")[:12], seen)
+    assert decision.changes == (put(DirectiveKind.CANCEL, digest("left"), "left"),)
+    assert (decision.code, decision.events) == ("", ())
+    assert decision.message == f"removing the partial download of {digest('left')}, which nothing wants"
+
+
+def test_what_a_failed_download_has_left_is_canceled_with_it() -> None:
+    seen = replace(view(job("l1", JobState.ERROR)), parts=frozenset({digest("l1")}))
+    decision = does(Deed.CANCEL, "llama3:8b", seen)
+    assert decision.changes == (put(DirectiveKind.CANCEL, "models/llama3:8b", "l1", "l2"),)
+    assert decision.message.startswith("canceling the download of models/llama3:8b; what it has is removed")
+
+
 def test_to_cancel_twice_is_told_once() -> None:
     known = directive(DirectiveKind.CANCEL, "models/llama3:8b", "l1", "l2")
     decision = does(Deed.CANCEL, "llama3:8b", view(known, job("l1")))

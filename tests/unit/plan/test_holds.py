@@ -9,6 +9,7 @@ import pytest
 from reconciler.core.desired import Budgets, PrunePolicy
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.job import Code, Job, JobKind, JobState
+from reconciler.core.observed import BlobObserved
 from reconciler.core.plan import Plan
 from reconciler.plan.holds import is_held, node_hold, object_hold, pin_of, told
 from tests.builders import (
@@ -187,6 +188,44 @@ def test_the_partial_of_a_canceled_job_goes_once_it_stands_still() -> None:
     assert made.delete_bytes == 40
     without = observed(gone("a"), _job("a", JobState.CANCELED), directive(CANCEL, "models/a", "a"))
     assert "RemovePart" not in ops(plan(desired(model("a")), without))
+
+
+def test_the_partial_that_nobody_wants_goes_when_its_digest_is_canceled() -> None:
+    canceled = directive(CANCEL, digest("left"), "left")
+    made = plan(desired(model("b")), observed(*converged(model("b")), gone("left", part=40), canceled))
+    (removal,) = (a for a in made.actions if a.op == "RemovePart")
+    assert (removal.name, removal.reason, removal.blocked, removal.size_bytes) == (digest("left"), "Canceled", None, 40)
+    assert removal.message.startswith("canceled by operator since")
+
+
+def test_so_does_one_that_no_row_speaks_of_because_a_person_named_it() -> None:
+    lost = BlobObserved(digest("left"), None, None, None, 40)
+    assert "RemovePart" in ops(plan(desired(), observed(lost, directive(CANCEL, digest("left"), "left"))))
+    assert "RemovePart" not in ops(plan(desired(), observed(lost)))
+
+
+def test_it_goes_once_even_if_it_is_due_by_itself() -> None:
+    due = gone("left", part=40, unreferenced=ago(days=30))
+    made = plan(desired(), observed(due, directive(CANCEL, digest("left"), "left")))
+    assert ops(made).count("RemovePart") == 1
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        (_job("left", JobState.DOWNLOADING),),
+        (directive(SUSPEND, "node"),),
+    ],
+    ids=["its job may still write", "the node is suspended"],
+)
+def test_it_stays_while(found: tuple[Job | Directive, ...]) -> None:
+    made = plan(desired(), observed(gone("left", part=40), directive(CANCEL, digest("left"), "left"), *found))
+    assert not [a for a in made.actions if a.op == "RemovePart" and not a.blocked]
+
+
+def test_it_stays_while_a_record_cannot_be_read() -> None:
+    found = observed(gone("left", part=40), directive(CANCEL, digest("left"), "left"))
+    assert "RemovePart" not in ops(plan(desired(), replace(found, unreadable=("slots/x.json",))))
 
 
 def test_on_a_suspended_node_the_partial_of_a_canceled_job_waits() -> None:

@@ -1,0 +1,119 @@
+"""Downloads as rows for people and documents for programs: jobs in the order of their turn, and what lies on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from reconciler.assembly import Downloads
+from reconciler.cli.render.inventory import Listing, job_document
+from reconciler.cli.render.text import time_of
+from reconciler.core.digest import Digest
+from reconciler.core.job import Job, JobState
+from reconciler.core.quantity import format_duration, format_size
+from reconciler.plan.document import JsonObject, instant
+from reconciler.ports import PartStat
+
+_ORDER = (
+    JobState.VERIFYING,
+    JobState.DOWNLOADING,
+    JobState.ADMITTED,
+    JobState.QUEUED,
+    JobState.WAITING,
+    JobState.PAUSED,
+    JobState.ERROR,
+    JobState.CANCELED,
+    JobState.COMPLETE,
+)
+
+
+def jobs(found: Downloads) -> Listing:
+    """The jobs that have not ended well: what is at work, the queue in its order, and the rest."""
+    ordered = tuple(_in_order(found))
+    rows = tuple(
+        (
+            j.digest.short,
+            j.kind,
+            j.state,
+            _place(position),
+            str(j.attempts),
+            j.code or "-",
+            time_of(j.next_attempt_at),
+            j.message,
+        )
+        for j, position in ordered
+    )
+    head = ("DIGEST", "KIND", "STATE", "QUEUE", "TRIES", "CODE", "NEXT TRY", "MESSAGE")
+    return Listing(head, rows, tuple({**job_document(job), "position": place} for job, place in ordered), prose=True)
+
+
+def downloads(found: Downloads) -> Listing:
+    """The same jobs, with what they have on disk, and partial downloads without a job."""
+    ordered = [*_in_order(found)]
+    lines: list[tuple[Digest, Job | None, int | None]] = [(job.digest, job, place) for job, place in ordered]
+    lines += [(digest, None, None) for digest in sorted(found.parts) if digest not in found.jobs]
+    rows = tuple(_row(digest, job, place, found) for digest, job, place in lines)
+    documents = tuple(_document(digest, job, place, found) for digest, job, place in lines)
+    return Listing(("DIGEST", "STATE", "QUEUE", "ON DISK", "OF", "AGE", "FOR"), rows, documents)
+
+
+def _in_order(found: Downloads) -> Iterator[tuple[Job, int | None]]:
+    """(job, its place in the queue). Hosts without room are not seen from here: they let others pass."""
+    rank = {digest: number for number, digest in enumerate(found.needed)}
+
+    def turn(job: Job) -> tuple[object, ...]:
+        need = found.needed.get(job.digest)
+        urgency = -need.priority if need is not None and job.state is JobState.QUEUED else 0
+        at = job.next_attempt_at or job.updated_at
+        return _ORDER.index(job.state), urgency, at, rank.get(job.digest, len(rank)), job.digest
+
+    place = 0
+    for job in sorted(found.jobs.values(), key=turn):
+        is_queued = job.state is JobState.QUEUED
+        place += is_queued
+        yield job, place if is_queued else None
+
+
+def _row(digest: Digest, job: Job | None, place: int | None, found: Downloads) -> tuple[str, ...]:
+    part, need = found.parts.get(digest), found.needed.get(digest)
+    return (
+        digest.short,
+        job.state if job is not None else "-",
+        _place(place),
+        "-" if part is None else format_size(part.size_bytes),
+        "-" if need is None or need.size_bytes is None else format_size(need.size_bytes),
+        _age(part, found.at),
+        ", ".join(need.owners) if need is not None else "nothing",
+    )
+
+
+def _document(digest: Digest, job: Job | None, place: int | None, found: Downloads) -> JsonObject:
+    part, need = found.parts.get(digest), found.needed.get(digest)
+    return {
+        "digest": digest,
+        "wanted": need is not None,
+        "for": list(need.owners) if need is not None else [],
+        "total_bytes": need.size_bytes if need is not None else None,
+        "position": place,
+        "part": None if part is None else _part_document(part, found.at),
+        "job": None if job is None else job_document(job),
+    }
+
+
+def _part_document(part: PartStat, at: datetime) -> JsonObject:
+    return {"bytes": part.size_bytes, "modified_at": instant(part.modified_at), "age_s": _age_s(part, at)}
+
+
+def _age(part: PartStat | None, at: datetime) -> str:
+    age_s = None if part is None else _age_s(part, at)
+    return "-" if age_s is None else format_duration(age_s)
+
+
+def _age_s(part: PartStat, at: datetime) -> int | None:
+    """Not below zero: clocks of network disks run ahead."""
+    modified_at = part.modified_at
+    return None if modified_at is None else max(0, round((at - modified_at).total_seconds()))
+
+
+def _place(position: int | None) -> str:
+    return "-" if position is None else str(position)

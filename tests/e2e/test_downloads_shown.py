@@ -1,0 +1,230 @@
+"""What a running `serve` shows and tells of its downloads: permits, the queue, partial downloads, budgets and disk."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.machine import LOOPBACK, Machine, sha256, weights
+from tests.e2e.serving import Serving, serving
+from tests.e2e.state_rig import Follower, Sent
+from tests.fakes.origin import Fault, OriginSimulator, Pattern
+
+pytestmark = pytest.mark.e2e
+
+MIB = 2**20
+SLOW = Fault(bytes_per_s=2 * MIB)
+BIG, OTHER, THIRD = (Pattern(200 * MIB, seed=seed) for seed in (11, 12, 13))
+CONTENTS = {"big": BIG, "other": OTHER, "third": THIRD}
+EFFECT_S = 4.0
+"""A directive is seen within a second, and the passes that follow take less than one each."""
+
+
+def declare(machine: Machine, origin: OriginSimulator, *names: str, **sections: object) -> None:
+    for name in names:
+        origin.put(f"/{name}", CONTENTS[name], always=SLOW)
+    models = {name: weights(origin.url(f"/{name}"), CONTENTS[name], bytes=200 * MIB) for name in names}
+    machine.declare(models=models, egress=LOOPBACK, **sections)
+
+
+def downloads(node: Serving) -> dict[str, Any]:
+    found: dict[str, Any] = node.get("/state/downloads")["items"]
+    return found
+
+
+def metrics(node: Serving) -> dict[str, Any]:
+    found: dict[str, Any] = node.get("/state/models_metrics")["items"]
+    return found
+
+
+def states(node: Serving, *names: str) -> list[str | None]:
+    items = downloads(node)
+    return [items.get(sha256(CONTENTS[name]), {}).get("state") for name in names]
+
+
+def progress(follower: Follower, status: str, count: int) -> list[Sent]:
+    """The next so many progress events of that status."""
+    found: list[Sent] = []
+    while len(found) < count:
+        sent = follower.until("models.download.progress")
+        if sent.data["status"] == status:
+            found.append(sent)
+    return found
+
+
+def test_permits_the_queue_and_what_runs_are_shown(machine: Machine, origin: OriginSimulator) -> None:
+    declare(machine, origin, "big", "other", "third", concurrency={"max": 1, "hard_cap": 4}, defaults={"retries": 5})
+    with serving(machine) as node:
+        node.until(lambda: node.get("/readyz") and states(node, "big", "other", "third")[0] == "downloading")
+        node.until(lambda: metrics(node)["counters"]["queued"] == 2)
+        node.until(lambda: downloads(node)[sha256(BIG)]["done_bytes"] > 0)
+
+        shown, counted = downloads(node), metrics(node)
+        places = [shown[sha256(content)]["position"] for content in (BIG, OTHER, THIRD)]
+        assert places == [None, 1, 2]
+        running = shown[sha256(BIG)]
+        assert running["inflight"] is True
+        assert running["total_bytes"] == 200 * MIB
+        assert running["percent"] == int(1000 * running["done_bytes"] / (200 * MIB)) / 10
+        assert running["corr_id"]
+        assert counted["concurrency"] == {
+            "configured_max": 1, "available_permits": 0, "held_permits": 1, "hard_cap": 4, "pending_shrink": None,
+        }  # fmt: skip
+        assert counted["jobs"][sha256(BIG)]["corr_id"] == running["corr_id"]
+        assert counted["inflight"] == {sha256(BIG): {"primary": "models/big", "followers": [], "count": 1}}
+        assert counted["runtime"]["retries"] == 5
+        assert (counted["counters"]["admitted"], counted["counters"]["started"]) == (1, 1)
+        listed = [(row["job"]["state"], row["position"], row["for"]) for row in machine.listed("downloads")]
+        assert listed == [("downloading", None, ["models/big"]), ("queued", 1, ["models/other"]),
+                          ("queued", 2, ["models/third"])]  # fmt: skip
+
+
+def test_another_limit_holds_at_once_and_is_announced_with_what_runs_above_it(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    declare(machine, origin, "big", "other", concurrency={"max": 2})
+    with serving(machine) as node:
+        node.until(lambda: node.get("/readyz") and states(node, "big", "other") == ["downloading"] * 2)
+        with Follower(node.url, "?prefix=models.concurrency.changed") as follower:
+            follower.until("service.connected")
+            declare(machine, origin, "big", "other", concurrency={"max": 1})
+            told = follower.until("models.concurrency.changed").data
+
+        assert told == {
+            "configured_max": 1, "available_permits": 0, "held_permits": 1, "hard_cap": 16, "pending_shrink": 1,
+            "per_host": 4,
+        }  # fmt: skip
+        assert states(node, "big", "other") == ["downloading"] * 2, "a smaller limit stops nothing"
+        assert metrics(node)["concurrency"]["pending_shrink"] == 1
+
+
+def test_progress_tells_of_budgets_and_disk_from_the_reload_on(
+    machine: Machine, origin: OriginSimulator, tmp_path: Path
+) -> None:
+    settings = tmp_path / "settings.env"
+    settings.write_text("")
+    budgets = {"soft": "90m", "hard": "2h", "reserve": "1MiB"}
+    declare(machine, origin, "big", budgets=budgets)
+    with serving(machine, "--env-file", settings) as node:
+        node.until(lambda: node.get("/readyz") and states(node, "big") == ["downloading"])
+        with Follower(node.url, "?prefix=models.download.progress") as follower:
+            plain = progress(follower, "downloading", 1)[0].data
+            settings.write_text("RECONCILER_PROGRESS_BUDGET=1\nRECONCILER_PROGRESS_DISK=1\n")
+            node.hang_up()
+            told = plain
+            while "disk" not in told:
+                told = progress(follower, "downloading", 1)[0].data
+
+    assert {"budget", "disk"}.isdisjoint(plain)
+    assert (plain["bytes"], plain["total"]) == (plain["downloaded"], 200 * MIB)
+    assert 0 <= plain["percent"] < 100
+    assert told["corr_id"]
+    assert told["corr_id"] == plain["corr_id"]
+    budget = told["budget"]
+    assert (budget["soft_ms"], budget["hard_ms"], budget["state"]) == (5_400_000, 7_200_000, "ok")
+    assert budget["hard_remaining_ms"] == 7_200_000 - budget["elapsed_ms"]
+    assert told["disk"]["reserve"] == MIB
+    assert told["disk"]["need"] == 200 * MIB - told["downloaded"]
+
+
+def test_every_word_on_a_download_names_its_job(machine: Machine, origin: OriginSimulator) -> None:
+    origin.put("/big", b"once" * 1000)
+    machine.declare(
+        models={"a": weights(origin.url("/big"), b"once" * 1000), "b": weights(origin.url("/gone"), b"gone")},
+        egress=LOOPBACK,
+    )
+    with serving(machine) as node, Follower(node.url, "?prefix=models.download.progress&replay=100") as follower:
+        told: dict[str, list[Any]] = {"models/a": [], "models/b": []}
+        while not ({"complete"} & statuses(told["models/a"]) and {"error", "waiting"} & statuses(told["models/b"])):
+            payload = follower.until("models.download.progress").data
+            told[payload["id"]].append(payload)
+
+    for payloads in told.values():
+        assert len({payload["corr_id"] for payload in payloads}) == 1
+        assert payloads[0]["corr_id"]
+
+
+def statuses(payloads: list[Any]) -> set[str]:
+    return {payload["status"] for payload in payloads}
+
+
+def test_patches_are_gathered_for_a_quarter_of_a_second(machine: Machine, origin: OriginSimulator) -> None:
+    declare(machine, origin, "big")
+    with serving(machine) as node:
+        node.until(lambda: node.get("/readyz") and states(node, "big") == ["downloading"])
+        moments: list[float] = []
+        with Follower(node.url, "?prefix=state.read.model.patch") as follower:
+            while len(moments) < 8:
+                if follower.until("state.read.model.patch").data["id"] == "downloads":
+                    moments.append(time.monotonic())
+
+    assert (moments[-1] - moments[0]) / 7 > 0.2, "the first can have waited to be read, on the whole none came sooner"
+
+
+# ---- partial downloads ----------------------------------------------------------------------------
+
+
+def test_what_is_left_of_a_download_that_nobody_wants_is_listed_and_removed_by_its_digest(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    declare(machine, origin, "big", "other")
+    with serving(machine) as node:
+        node.until(lambda: machine.has_part(BIG) and machine.has_part(OTHER))
+        declare(machine, origin, "other")
+        node.until(lambda: downloads(node).get(sha256(BIG), {"wanted": True})["wanted"] is False)
+        node.until(lambda: downloads(node)[sha256(BIG)]["state"] is None)
+
+        left = downloads(node)[sha256(BIG)]
+        assert left["part"]["bytes"] == machine.part(BIG).stat().st_size > 0
+        assert left["part"]["modified_at"]
+        assert left["for"] == []
+        (row,) = (row for row in machine.listed("downloads") if row["digest"] == sha256(BIG))
+        assert (row["wanted"], row["job"], row["part"]["bytes"]) == (False, None, left["part"]["bytes"])
+
+        ran = machine.run("cancel", sha256(BIG)[:12])
+        assert ran.exit_code == 0, ran.err
+        assert "which nothing wants" in ran.out
+        deadline = time.monotonic() + EFFECT_S
+        while machine.part(BIG).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        node.until(lambda: sha256(BIG) not in downloads(node))
+        node.until(lambda: machine.listed("directives") == [])
+        assert states(node, "other") == ["downloading"]
+
+
+@pytest.mark.parametrize("words", [("gc",), ()], ids=["gc", "a run"])
+def test_without_a_service_the_next_run_removes_it(
+    machine: Machine, origin: OriginSimulator, words: tuple[str, ...]
+) -> None:
+    origin.put("/small", b"small")
+    machine.declare(models={"small": weights(origin.url("/small"), b"small")}, egress=LOOPBACK)
+    assert machine.converge().exit_code == 0
+    machine.part(BIG).write_bytes(b"no row speaks of it")
+    assert "nothing changed" not in machine.run("cancel", sha256(BIG)).out
+    assert machine.part(BIG).exists()
+
+    ran = machine.run(*words, "-o", "json") if words else machine.converge()
+
+    assert ran.exit_code == 0, ran.err
+    assert ran.results("RemovePart") == [("done", None)]
+    assert not machine.part(BIG).exists()
+    assert machine.listed("downloads") == []
+    assert machine.listed("directives") == []
+
+
+def test_what_a_failed_download_has_left_is_removed_with_it(machine: Machine, origin: OriginSimulator) -> None:
+    declare(machine, origin, "big")
+    with serving(machine) as node:
+        node.until(lambda: machine.has_part(BIG))
+        node.end()
+    origin.put("/big", b"", always=Fault(status=404))
+    assert machine.converge().exit_code == 1
+    assert machine.has_part(BIG)
+
+    assert machine.run("cancel", "big").exit_code == 0
+    assert machine.converge().exit_code == 5
+    assert not machine.part(BIG).exists()

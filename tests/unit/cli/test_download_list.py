@@ -1,0 +1,132 @@
+"""`get jobs` and `get downloads`: whose turn it is, what lies on disk and since when."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from reconciler.assembly import Downloads
+from reconciler.core.job import Code, Job, JobKind, JobState
+from reconciler.plan.needs import needs
+from reconciler.ports import PartStat
+from tests.builders import NOW, desired, digest, file, model
+from tests.unit.cli.programs import FakeProgram, run
+
+
+def job(tag: str, state: JobState, at_s: float = 0, next_s: float | None = None, code: Code | None = None) -> Job:
+    due = None if next_s is None else NOW + timedelta(seconds=next_s)
+    return Job(digest(tag), JobKind.FETCH, state, 1, NOW + timedelta(seconds=at_s), code, "", due)
+
+
+def part(size_bytes: int, **age: float) -> PartStat:
+    at = NOW - timedelta(**age)
+    return PartStat(size_bytes, int(at.timestamp()) * 10**9)
+
+
+def made(*jobs: Job, parts: dict[str, PartStat] | None = None, wanted: Any = ()) -> Downloads:
+    found = {each.digest: each for each in jobs}
+    return Downloads(found, {digest(tag): stat for tag, stat in (parts or {}).items()}, needs(desired(*wanted)), NOW)
+
+
+def out(what: str, found: Downloads, *argv: str) -> str:
+    ran = run(FakeProgram(downloads=found), "get", what, *argv)
+    assert (ran.code, ran.err) == (0, "")
+    return ran.out
+
+
+def items(what: str, found: Downloads) -> list[Any]:
+    listed: list[Any] = json.loads(out(what, found, "-o", "json"))["items"]
+    return listed
+
+
+@pytest.fixture(autouse=True)
+def _own_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECONCILER_STATE_DIR", "/state")
+    monkeypatch.delenv("RECONCILER_OUTPUT", raising=False)
+
+
+def test_jobs_say_when_they_are_tried_next() -> None:
+    waiting = job("a", JobState.WAITING, next_s=3600, code=Code.HTTP)
+
+    head, row = out("jobs", made(waiting)).splitlines()
+
+    assert head.split() == ["DIGEST", "KIND", "STATE", "QUEUE", "TRIES", "CODE", "NEXT", "TRY", "MESSAGE"]
+    assert row.split() == [digest("a")[:12], "fetch", "waiting", "-", "1", "http", "2026-01-05T13:00:00Z"]
+
+
+@pytest.mark.parametrize("what", ["jobs", "downloads"])
+def test_what_is_at_work_comes_first_then_the_queue_then_the_rest(what: str) -> None:
+    states = [JobState.ERROR, JobState.CANCELED, JobState.QUEUED, JobState.PAUSED, JobState.WAITING, JobState.VERIFYING]
+    found = made(*(job(f"j{n}", state) for n, state in enumerate(states)), job("last", JobState.DOWNLOADING))
+
+    shown = [each["job"] if what == "downloads" else each for each in items(what, found)]
+
+    assert [each["state"] for each in shown] == [
+        "verifying", "downloading", "queued", "waiting", "paused", "error", "canceled",
+    ]  # fmt: skip
+
+
+def test_the_queue_is_in_its_order_the_urgent_first_then_by_time_then_as_declared() -> None:
+    urgent = replace(model("u"), priority=5)
+    wanted = (model("a"), model("b"), model("c"), urgent)
+    queued = (job("c", JobState.QUEUED), job("b", JobState.QUEUED), job("a", JobState.QUEUED, 9))
+    found = made(*queued, job("u", JobState.QUEUED, 99), wanted=wanted)
+
+    shown = items("jobs", found)
+
+    assert [(each["digest"], each["position"]) for each in shown] == [
+        (digest("u"), 1), (digest("b"), 2), (digest("c"), 3), (digest("a"), 4),
+    ]  # fmt: skip
+    lines = out("jobs", found).splitlines()[1:]
+    assert [line.split()[3] for line in lines] == ["1", "2", "3", "4"]
+
+
+def test_what_waits_is_listed_by_its_next_try() -> None:
+    found = made(job("a", JobState.WAITING, next_s=50), job("b", JobState.WAITING, 9, next_s=5))
+
+    assert [each["digest"] for each in items("jobs", found)] == [digest("b"), digest("a")]
+
+
+def test_partial_downloads_have_size_age_and_who_wants_them() -> None:
+    found = made(
+        job("a", JobState.PAUSED),
+        parts={"a": part(5_000_000, minutes=90), "left": part(70, days=3)},
+        wanted=(model("m", file("a", size=90_000_000)), model("n", "a")),
+    )
+
+    assert out("downloads", found).splitlines() == [
+        "DIGEST        STATE   QUEUE  ON DISK  OF       AGE     FOR",
+        f"{digest('a')[:12]}  paused  -      5.0 MB   90.0 MB  1h 30m  models/m, models/n",
+        f"{digest('left')[:12]}  -       -      70 B     -        3d      nothing",
+    ]
+
+
+def test_every_value_is_in_the_document() -> None:
+    found = made(job("a", JobState.QUEUED), parts={"left": part(70, days=3)}, wanted=(model("a"),))
+
+    first, second = items("downloads", found)
+
+    assert (first["digest"], first["wanted"], first["for"], first["total_bytes"], first["position"]) == (
+        digest("a"), True, ["models/a"], 100, 1,
+    )  # fmt: skip
+    assert (first["part"], first["job"]["state"]) == (None, "queued")
+    assert second == {
+        "digest": digest("left"), "wanted": False, "for": [], "total_bytes": None, "position": None, "job": None,
+        "part": {"bytes": 70, "modified_at": "2026-01-02T12:00:00Z", "age_s": 3 * 86400},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("mtime_ns", "shown"), [(2**63 * 1000, "-"), (-(2**63) * 1000, "-"), (2**62, "0s")])
+def test_a_part_of_any_time_is_listed(mtime_ns: int, shown: str) -> None:
+    found = made(parts={"a": PartStat(1, mtime_ns)})
+
+    assert out("downloads", found).splitlines()[1].split()[-2] == shown
+
+
+def test_times_of_files_are_exact_to_the_microsecond() -> None:
+    assert PartStat(0, 1_000_001_999).modified_at == datetime(1970, 1, 1, 0, 0, 1, 1, tzinfo=UTC)
+    assert PartStat(0, -1_000).modified_at == datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
