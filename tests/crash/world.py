@@ -122,9 +122,9 @@ def registry(state: Path) -> Iterator[SqliteRegistry]:
         opened.close()
 
 
-def violations(state: Path, foreign: Mapping[str, bytes] = FOREIGN) -> list[str]:
-    """What of docs/design/store.md does not hold in the state directory right now."""
-    store_dir = state / "store"
+def violations(state: Path, foreign: Mapping[str, bytes] = FOREIGN, store: Path | None = None) -> list[str]:
+    """What of docs/design/store.md does not hold right now in the state directory and its store."""
+    store_dir = store or state / "store"
     found: list[str] = []
     for blob in (store_dir / "by-hash").iterdir():
         is_ours = is_digest(blob.name) and f"by-hash/{blob.name}" not in foreign

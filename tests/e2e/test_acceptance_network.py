@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-import threading
 
 import pytest
 
 from tests.e2e.machine import LOOPBACK, Machine, sha256, weights
+from tests.e2e.overlap import Watch
 from tests.fakes.origin import RETRY_1, Fault, OriginSimulator, Pattern
 
 pytestmark = pytest.mark.e2e
@@ -209,30 +209,6 @@ def test_no_more_downloads_run_at_once_than_allowed(
             assert machine.converge().exit_code == 0
         assert watch.most_together == most_together
         assert watch.most_per_host <= most_per_host
-
-
-class Watch:
-    """How many requests were unanswered at the same moment, together and at one origin."""
-
-    def __init__(self, *origins: OriginSimulator) -> None:
-        self._origins = origins
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self.most_together = self.most_per_host = 0
-
-    def _look(self) -> None:
-        while not self._over.wait(0.01):
-            counts = [sum(seen.status == 0 for seen in list(origin.requests)) for origin in self._origins]
-            self.most_together = max(self.most_together, sum(counts))
-            self.most_per_host = max(self.most_per_host, *counts)
-
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
 
 
 def _ask_for_seconds(seconds: int) -> Fault:
