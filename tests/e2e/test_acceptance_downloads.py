@@ -37,10 +37,11 @@ def test_two_models_of_one_digest_are_one_job_that_goes_on_at_the_second_source(
     content = Pattern(12 * MIB)
     with OriginSimulator() as dying, OriginSimulator() as mirror:
         first = dying.put("/m", content, script=[Fault(cut_after_bytes=6 * MIB)], always=Fault(drop=True))
-        second = mirror.put("/m", content, always=Fault(bytes_per_s=6 * MIB))
+        second = mirror.put("/m", content, always=Fault(bytes_per_s=3 * MIB // 2))
         models = {name: weights(url, content, bytes=content.size_bytes) for name, url in (("a", first), ("b", second))}
         machine.declare(models=models, egress=LOOPBACK, defaults={"retries": 1})
         with serving(machine) as service:
+            machine.listed("jobs")  # imports what the next look needs
             service.until(lambda: mirror.body_bytes)
             assert [job["digest"] for job in machine.listed("jobs")] == [content.sha256]
             service.until_ready("models/a", "models/b")
