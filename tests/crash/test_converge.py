@@ -63,12 +63,12 @@ def test_a_kill_at_any_effect_loses_nothing_and_the_next_run_converges(world: Wo
         assert killed.status == -9, (kill_at, killed.output)
         assert violations(state) == [], kill_at
         published = (state / "store" / "by-hash" / sha(NEW)).exists()
-        asked = len(world.origin.requests)
+        asked = len(world.origin.gets)
         again = driver.run(argv(state, manifests))
         assert again.status == 0, (kill_at, again.output)
         assert_converged(state)
         if published:
-            assert len(world.origin.requests) == asked, f"a published blob was requested again (effect {kill_at})"
+            assert len(world.origin.gets) == asked, f"a published blob was requested again (effect {kill_at})"
     assert kill_at > MANY
     idle = driver.run(argv(state, manifests))
     assert (idle.status, idle.effects) == (0, 0), "a run with nothing to do has no durable effect"

@@ -36,6 +36,6 @@ def test_a_download_killed_ten_times_ends_with_the_right_bytes_fetched_once(tmp_
         assert machine.converge().exit_code == 0
         assert sha256(machine.blob(big)) == big.sha256
         assert not machine.part(big).exists()
-        assert [seen.status for seen in origin.requests] == [200, *[206] * KILLS]
+        assert [seen.status for seen in origin.gets] == [200, *[206] * KILLS]
         assert origin.body_bytes < 1.2 * SIZE_BYTES
         assert machine.converge().ops == []

@@ -128,10 +128,10 @@ def test_a_kill_at_a_system_call_loses_nothing(stage: Stage, call: str) -> None:
         assert killed.exit_code == -9 or number > 1, killed
         assert violations(state) == [], number
         published = (state / "store" / "by-hash" / sha(NEW)).exists()
-        asked = len(stage.world.origin.requests)
+        asked = len(stage.world.origin.gets)
         stage.converge(state)
         if published:
-            assert len(stage.world.origin.requests) == asked, f"a published blob was requested again ({number})"
+            assert len(stage.world.origin.gets) == asked, f"a published blob was requested again ({number})"
 
 
 FAILURES = [

@@ -42,7 +42,7 @@ def test_commands_that_only_read_change_nothing_on_disk(machine: Machine, origin
         assert machine.run(*words).exit_code == 0, words
     assert machine.preview("--detailed-exitcode").exit_code == 0
     assert machine.snapshot() == before
-    assert len(origin.requests) == 1
+    assert len(origin.gets) == 1
 
 
 def test_commands_that_only_read_make_no_state_directory(machine: Machine) -> None:

@@ -172,4 +172,4 @@ def test_while_requests_are_broken_nothing_they_asked_for_is_pruned(machine: Mac
     assert (machine.view("asked") / "asked").read_bytes() == b"asked"
     (requests / "ui.yaml").write_text(good)
     assert machine.converge("--detailed-exitcode").exit_code == 0
-    assert len(origin.requests) == 1
+    assert len(origin.gets) == 1

@@ -35,7 +35,7 @@ def test_outside_its_windows_a_node_asks_nobody_and_goes_on_from_what_it_has_whe
     declare(machine, origin.put("/m", BIG, script=[half], always=Fault(status=500)), defaults={"retries": 0})
     assert machine.converge().exit_code == 1
     assert machine.has_part(BIG)
-    asked, url = len(origin.requests), origin.put("/m", BIG)
+    asked, url = len(origin.gets), origin.put("/m", BIG)
 
     declare(machine, url, schedule=closed())
     ran = machine.converge()
@@ -45,14 +45,14 @@ def test_outside_its_windows_a_node_asks_nobody_and_goes_on_from_what_it_has_whe
     assert condition["reason"] == "OutsideWindow"
     assert condition["next_attempt_at"] is not None
     assert [job["state"] for job in machine.listed("jobs")] == ["waiting"]
-    assert (len(origin.requests), machine.has_part(BIG)) == (asked, True)
+    assert (len(origin.gets), machine.has_part(BIG)) == (asked, True)
     preview = machine.preview()
     assert (preview.exit_code, preview.document["actions"][0]["waits"]["reason"]) == (0, "OutsideWindow")
 
     declare(machine, url, schedule=ALWAYS)
     assert machine.converge().exit_code == 0
     assert sha256(next(machine.view("m").glob("*"))) == sha256(BIG)
-    assert [seen.status for seen in origin.requests[asked:]] == [206]
+    assert [seen.status for seen in origin.gets[asked:]] == [206]
 
 
 def test_a_file_of_this_machine_is_adopted_outside_the_windows(machine: Machine) -> None:
@@ -70,7 +70,7 @@ def test_the_most_urgent_download_comes_first(machine: Machine, origin: OriginSi
     }
     machine.declare(models=models, egress=LOOPBACK, concurrency={"max": 1})
     assert machine.converge().exit_code == 0
-    assert [seen.path for seen in origin.requests] == ["/c", "/a", "/b"]
+    assert [seen.path for seen in origin.gets] == ["/c", "/a", "/b"]
 
 
 @pytest.mark.parametrize(

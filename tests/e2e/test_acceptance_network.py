@@ -49,7 +49,7 @@ def test_wrong_bytes_are_never_published(machine: Machine, origin: OriginSimulat
     assert list((machine.store / "by-hash").iterdir()) == []
     assert not machine.part(BIG).exists()
     assert not machine.view("m").exists()
-    assert len(origin.requests) == 1, "a clean full read that mismatches is not tried again"
+    assert len(origin.gets) == 1, "a clean full read that mismatches is not tried again"
 
 
 def test_wrong_bytes_at_one_source_are_right_at_the_next(machine: Machine, origin: OriginSimulator) -> None:
@@ -95,8 +95,8 @@ def test_a_truncated_download_is_resumed(machine: Machine, origin: OriginSimulat
     declare(machine, origin.put("/m", BIG, script=[HALF]))
     assert machine.converge().exit_code == 0
     assert is_shown(machine)
-    assert [seen.status for seen in origin.requests] == [200, 206]
-    assert origin.requests[1].range == f"bytes={3 * MIB}-"
+    assert [seen.status for seen in origin.gets] == [200, 206]
+    assert origin.gets[1].range == f"bytes={3 * MIB}-"
     assert origin.body_bytes == BIG.size_bytes
 
 
@@ -110,7 +110,7 @@ def test_a_download_that_failed_is_resumed_by_the_next_run(machine: Machine, ori
     origin.put("/m", BIG)
     assert machine.converge().exit_code == 0
     assert is_shown(machine)
-    assert origin.requests[-1].range == f"bytes={3 * MIB}-"
+    assert origin.gets[-1].range == f"bytes={3 * MIB}-"
 
 
 def test_a_changed_upstream_is_fetched_anew_not_spliced(machine: Machine, origin: OriginSimulator) -> None:
@@ -134,14 +134,14 @@ def test_a_long_wait_is_left_to_a_later_run(machine: Machine, origin: OriginSimu
     first, second = machine.converge(), machine.converge()
     for ran in (first, second):
         assert (ran.exit_code, ran.results("Fetch")) == (5, [("waiting", "http")])
-    assert len(origin.requests) == 1
+    assert len(origin.gets) == 1
     ready = second.condition("models/m")
     assert ready is not None
     assert ready["next_attempt_at"] is not None
     job = machine.listed("jobs")[0]
     assert (job["state"], job["server_asked"]) == ("waiting", True)
     assert machine.converge("--wait", "--timeout", "1s").exit_code == 5
-    assert len(origin.requests) == 1
+    assert len(origin.gets) == 1
 
 
 @pytest.mark.slow
@@ -167,7 +167,7 @@ def test_a_missing_file_is_an_error_that_is_not_tried_again(machine: Machine, or
     declare(machine, origin.url("/nowhere"), content=b"small")
     ran = machine.converge()
     assert (ran.exit_code, ran.results("Fetch")) == (1, [("failed", "not-found")])
-    assert len(origin.requests) == 1
+    assert len(origin.gets) == 1
 
 
 def test_one_bad_model_does_not_hold_back_the_others(machine: Machine, origin: OriginSimulator) -> None:
@@ -187,7 +187,7 @@ def test_two_models_of_the_same_bytes_are_one_transfer(machine: Machine, origin:
     machine.declare(models={f"m{n}": weights(url, BIG) for n, url in enumerate(urls)}, egress=LOOPBACK)
     ran = machine.converge()
     assert (ran.exit_code, ran.ops.count("Fetch")) == (0, 1)
-    assert (len(origin.requests), origin.body_bytes) == (1, BIG.size_bytes)
+    assert (len(origin.gets), origin.body_bytes) == (1, BIG.size_bytes)
     assert all(sha256(next(machine.view(f"m{n}").iterdir())) == BIG.sha256 for n in range(2))
 
 

@@ -37,7 +37,7 @@ def assert_resumed(machine: Machine, origin: OriginSimulator) -> None:
     assert machine.part(BIG).stat().st_size == 4 * MIB
     assert machine.converge().exit_code == 0
     assert sha256(machine.blob(BIG)) == BIG.sha256
-    assert origin.requests[-1].range == f"bytes={4 * MIB}-"
+    assert origin.gets[-1].range == f"bytes={4 * MIB}-"
     assert origin.body_bytes == BIG.size_bytes
 
 
@@ -56,7 +56,7 @@ def test_a_second_writer_names_the_first_and_changes_nothing(machine: Machine, o
     assert machine.run("status").exit_code == 0
     assert machine.preview().exit_code == 0
     assert machine.snapshot() == before
-    assert len(origin.requests) == 1
+    assert len(origin.gets) == 1
     killed(first)
     assert_resumed(machine, origin)
 

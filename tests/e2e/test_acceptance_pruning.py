@@ -214,7 +214,7 @@ def test_corrupt_quarantined_bytes_are_not_restored_but_fetched(machine: Machine
     declare(machine, origin, FEW, pruning=AT_ONCE)
     assert machine.converge().exit_code == 0
     assert machine.blob(FEW["m1"]).read_bytes() == FEW["m1"]
-    assert [seen.path for seen in origin.requests] == [f"/{sha256(FEW['m1'])}"]
+    assert [seen.path for seen in origin.gets] == [f"/{sha256(FEW['m1'])}"]
     assert [path.read_bytes() for path in (machine.store / "corrupt").iterdir()] == [b"model X"]
 
 

@@ -129,7 +129,7 @@ def test_what_does_not_fit_is_blocked_with_figures_before_the_first_byte(
     message = next(a["blocked"]["message"] for a in ran.document["actions"] if a["blocked"])
     assert "needs 62.9 MB" in message
     assert "314.6 MB free" in message
-    assert [seen.path for seen in origin.requests] == ["/small"]
+    assert [seen.path for seen in origin.gets] == ["/small"]
     assert (machine.view("small") / "small").read_bytes() == small
 
 
@@ -180,7 +180,7 @@ def test_a_corrupt_blob_is_found_by_verify_and_brought_again(converged: Machine,
     assert not path.exists()
     assert converged.converge().exit_code == 0
     assert_all_there(converged)
-    assert [seen.path for seen in origin.requests] == ["/m1"]
+    assert [seen.path for seen in origin.gets] == ["/m1"]
     assert converged.run("verify").exit_code == 0
 
 
@@ -189,7 +189,7 @@ def test_a_truncated_blob_is_noticed_by_a_converge(converged: Machine, origin: O
     assert converged.preview().ops == ["Verify"]
     assert converged.converge().exit_code == 0
     assert_all_there(converged)
-    assert [seen.path for seen in origin.requests] == ["/m1"]
+    assert [seen.path for seen in origin.gets] == ["/m1"]
     assert [p.read_bytes() for p in (converged.store / "corrupt").iterdir()] == [b"mod"]
 
 
@@ -203,7 +203,7 @@ def test_what_was_removed_by_hand_is_put_back(converged: Machine, origin: Origin
     assert_all_there(converged)
     assert (converged.state / "models" / "m2.json").is_file()
     assert converged.converge().ops == []
-    assert [seen.path for seen in origin.requests] == ["/m0"]
+    assert [seen.path for seen in origin.gets] == ["/m0"]
 
 
 def test_a_hard_linked_file_that_its_owner_changed_loses_our_name_only(machine: Machine) -> None:

@@ -63,7 +63,7 @@ def test_the_first_mirror_may_be_gone_on_with_after_the_second_broke_off_too(
 ) -> None:
     break_off(rig, first)
     with pytest.raises(FetchError):
-        rig.fetch(second.put("/m", DATA, etag='"second"', script=[Fault(), Fault(cut_after_bytes=1000)]), DIGEST, SIZE)
+        rig.fetch(second.put("/m", DATA, etag='"second"', script=[Fault(cut_after_bytes=1000)]), DIGEST, SIZE)
     rig.fetch(first.url("/m"), DIGEST, SIZE)
     assert [(seen.method, seen.range, seen.if_range) for seen in first.requests[1:]] == [
         ("GET", f"bytes={HALF + 1000}-", '"first"')
@@ -89,7 +89,7 @@ def test_a_mirror_whose_head_does_not_help_starts_at_byte_0_and_works_all_the_sa
 ) -> None:
     rig.idle_timeout_s = 1.0
     break_off(rig, first)
-    rig.fetch(second.put("/m", DATA, etag=etag, script=[head]), DIGEST, SIZE)
+    rig.fetch(second.put("/m", DATA, etag=etag, heads=[head]), DIGEST, SIZE)
     assert [seen.range for seen in second.requests if seen.method == "GET"] == [None]
     assert rig.blob(DIGEST) == DATA
 

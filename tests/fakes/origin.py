@@ -7,8 +7,8 @@
         fetch(origin.url("/a.gguf"))
         assert origin.body_bytes == 3 and origin.requests[0].range is None
 
-Each request to a path takes the next `Fault` of its `script`; when the script is used up, `always`
-applies (by default: none, the origin is honest). Content is `bytes`, a `pathlib.Path` (sent with
+Each GET of a path takes the next `Fault` of its `script`, each HEAD the next of `heads`; when that is
+used up, `always` applies (by default: none, the origin is honest). Content is `bytes`, a `pathlib.Path` (sent with
 sendfile) or a `Pattern` (any size, no memory). `requests` is the log, oldest first; `body_bytes` of
 an entry is what the socket really took. `put` may be called again while serving: the file changes.
 With `tls=(certificate file, key file)` it speaks https. HEAD and GET only; everything else is 405.
@@ -151,7 +151,13 @@ class _File:
     etag: str | None
     last_modified: str | None
     script: list[Fault] = field(default_factory=list)
+    heads: list[Fault] = field(default_factory=list)
     always: Fault = Fault()
+
+    def next_fault(self, method: str) -> Fault:
+        """How the next request is answered."""
+        script = self.heads if method == "HEAD" else self.script
+        return script.pop(0) if script else self.always
 
 
 class _HungUpError(Exception):
@@ -207,11 +213,12 @@ class OriginSimulator:
         etag: str | None = '"v1"',
         last_modified: str | None = None,
         script: Sequence[Fault] = (),
+        heads: Sequence[Fault] = (),
         always: Fault = Fault(),
     ) -> str:
         """`path` serves `content` from the next request on; returns its URL."""
         with self._lock:
-            self._files[path] = _File(content, etag, last_modified, list(script), always)
+            self._files[path] = _File(content, etag, last_modified, list(script), list(heads), always)
         return self.url(path)
 
     @property
@@ -220,8 +227,13 @@ class OriginSimulator:
         return sum(seen.body_bytes for seen in list(self.requests))
 
     def to(self, path: str) -> list[Seen]:
-        """The requests to `path`, oldest first."""
-        return [seen for seen in list(self.requests) if seen.path == path]
+        """The GETs of `path`, oldest first."""
+        return [seen for seen in self.gets if seen.path == path]
+
+    @property
+    def gets(self) -> list[Seen]:
+        """The GETs, oldest first."""
+        return [seen for seen in list(self.requests) if seen.method == "GET"]
 
     def _accept(self) -> None:
         while not self._closing.is_set():
@@ -256,7 +268,7 @@ class OriginSimulator:
         with self._lock:
             self.requests.append(seen)
             file = self._files.get(seen.path)
-            fault = Fault() if file is None else (file.script.pop(0) if file.script else file.always)
+            fault = Fault() if file is None else file.next_fault(seen.method)
         if file is None:
             fault, file = Fault(status=404), _File(b"", None, None)
         return _Response(stream, seen, file, fault, self._closing).send()
