@@ -37,8 +37,9 @@ from reconciler.ports import Progress
 TICK_S = 0.2
 # How often progress is shown; fast enough to look alive.
 
-PASS_SHARE = 3.0
-# While jobs run, looking takes at most a quarter of the time: a pass over 10,000 models is not free.
+PASS_SHARE = 9.0
+# While jobs run, looking takes at most a tenth of the time: a pass over 10,000 models is not free, and
+# downloads get no faster by being looked at. What has arrived is registered that much later, a few passes' length.
 
 
 class Watcher(Protocol):

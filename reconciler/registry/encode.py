@@ -42,6 +42,9 @@ from reconciler.registry.instant import optional_micros, to_micros
 Cell = str | int | float | None
 Row = tuple[Cell, ...]
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+# ASCII only: keeps even the lone surrogates of undecodable file names, which SQLite's text can't.
+
 _OWN = "INSERT INTO blob (digest, owned_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _VERIFY = """
     INSERT INTO blob (digest, owned_at, size_bytes, verified_at, link) VALUES (?1, ?3, ?2, ?3, ?4)
@@ -121,8 +124,7 @@ def encode_events(changes: ChangeSet) -> tuple[EncodedEvent, ...]:
 
 
 def _json(value: object) -> str:
-    # ASCII only: keeps even the lone surrogates of undecodable file names, which SQLite's text can't.
-    return json.dumps(value, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def _prose(text: str) -> str:
