@@ -6,7 +6,7 @@ the table. A new fault is a new row; what the world can do is in `world`.
 
 from __future__ import annotations
 
-from tests.faults import rows_http, rows_line, rows_places, rows_resume, rows_store
+from tests.faults import rows_http, rows_limits, rows_line, rows_long, rows_places, rows_resume, rows_store
 from tests.faults.world import Group, Row
 
 MATRIX: tuple[Group, ...] = (
@@ -23,7 +23,11 @@ MATRIX: tuple[Group, ...] = (
     rows_http.STATUSES,
     rows_places.REDIRECTS,
     rows_places.EGRESS,
+    rows_limits.HEADS,
+    rows_limits.LIMITS,
     rows_store.MIRRORS,
+    rows_long.BODIES,
+    rows_long.SEGMENTS,
     rows_store.DISK,
 )
 

@@ -1,23 +1,24 @@
 """What one process does in the fault matrix: a real lane on a real store fetches until nothing runs any more.
 
-`python -m tests.faults.process FOLDER SIZE|- LIMIT|- RETRIES URL…` is a process of its own, to be killed or traced; it
-prints what came of it.
+`python -m tests.faults.process FOLDER SIZE[?] SEGMENTS|- LIMIT|- RETRIES URL…` is a process of its own, to be
+killed or traced; it prints what came of it.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.cas.files import FileBlobStore
 from reconciler.clock import SystemClock
 from reconciler.core.desired import Budgets, Transfer
-from reconciler.core.digest import digest_of
+from reconciler.core.digest import Digest, digest_of
 from reconciler.core.egress import EgressPolicy
 from reconciler.core.event import Topic
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
@@ -26,13 +27,12 @@ from reconciler.net.client import Session
 from reconciler.origins.catalog import SourceOrigins
 from reconciler.transfer.attempt import Attempts
 from reconciler.transfer.lane import ThreadLane
-from reconciler.transfer.report import PURPOSE
+from reconciler.transfer.report import PREFLIGHT, PURPOSE
 from tests.e2e.fetch_rig import STORE_ID
 from tests.fakes.memory_registry import MemoryRegistry
-from tests.faults.world import DATA, IDLE_S, LOOPBACK, SIZE, End
+from tests.faults.world import IDLE_S, LOOPBACK, NO_LIMITS, SIZE, End, content
 from tests.patience import PATIENCE_S, until
 
-DIGEST = digest_of(DATA)
 ENDS = {None: End.PUBLISHED, JobState.WAITING: End.WAITS, JobState.ERROR: End.FAILS}
 
 
@@ -55,13 +55,19 @@ class Download:
 
     folder: Path
     sources: tuple[Source, ...]
+    size: int = SIZE
     declared: bool = True
+    segments: int | None = None
+    budgets: Budgets = NO_LIMITS
     retries: int = 1
     egress: EgressPolicy = LOOPBACK
     origins: SourceOrigins = field(default_factory=SourceOrigins)
     session: Callable[[], Session] = lambda: Session(SystemClock())
-    jobs: Mapping[str, Job] = field(default_factory=dict)
-    preflight: bool = False
+
+    @property
+    def digest(self) -> Digest:
+        """What is wanted."""
+        return _digest(self.size)
 
     def store(self) -> FileBlobStore:
         """The store, which exists."""
@@ -71,8 +77,9 @@ class Download:
 
     def spec(self) -> JobSpec:
         """The job."""
-        transfer = Transfer(self.retries, IDLE_S)
-        return JobSpec(JobKind.FETCH, DIGEST, ("models/m",), SIZE if self.declared else None, self.sources, transfer)
+        transfer = Transfer(self.retries, IDLE_S, segments=self.segments)
+        size_bytes = self.size if self.declared else None
+        return JobSpec(JobKind.FETCH, self.digest, ("models/m",), size_bytes, self.sources, transfer)
 
     def run(self, *, stop_when: Callable[[], bool] | None = None) -> Came:
         """The job has ended or rests, or was stopped; the next call is the next process."""
@@ -81,7 +88,8 @@ class Download:
         ids = itertools.count(1)
 
         def attempts() -> Attempts:
-            return Attempts(store, self.origins, self.session(), clock, preflight=self.preflight, sleep=lambda _: None)
+            new = self.session
+            return Attempts(store, self.origins, new(), clock, new_session=new, sleep=lambda _: None)
 
         lane = ThreadLane(
             registry,
@@ -94,18 +102,23 @@ class Download:
             jitter=lambda: 0.0,
         )
         lane.set_egress(self.egress)
-        lane.set_budgets(Budgets(reserve_bytes=0))
+        lane.set_budgets(self.budgets)
         lane.ensure((self.spec(),))
         until(stop_when or (lambda: not lane.active()))
         assert lane.stop(PATIENCE_S)
         assert lane.crashes() == ()
-        return _came(registry, lane.failures().get(DIGEST))
+        return _came(registry, lane.failures().get(self.digest))
+
+
+@functools.cache
+def _digest(size: int) -> Digest:
+    return digest_of(content(size))
 
 
 def _came(registry: MemoryRegistry, job: Job | None) -> Came:
     rows = [event.payload for event in registry.events(None, (Topic.EGRESS_LEDGER.value,), 10_000)]
     registry.close()
-    way = tuple(Code(str(row["reason_code"])) for row in rows if row["reason_code"] != PURPOSE)
+    way = tuple(Code(str(row["reason_code"])) for row in rows if row["reason_code"] not in (PURPOSE, PREFLIGHT))
     bytes_in = sum(int(str(row["bytes_in"])) for row in rows)
     if job is None:
         return Came(End.PUBLISHED, None, "", way, bytes_in)
@@ -115,7 +128,8 @@ def _came(registry: MemoryRegistry, job: Job | None) -> Came:
 def command(download: Download, limit: int | None) -> list[str]:
     """The command of a process that runs the download."""
     urls = [source.url for source in download.sources if isinstance(source, WebFile)]
-    figures = [str(SIZE) if download.declared else "-", "-" if limit is None else str(limit), str(download.retries)]
+    size = str(download.size) if download.declared else f"{download.size}?"
+    figures = [size, str(download.segments or "-"), "-" if limit is None else str(limit), str(download.retries)]
     return [sys.executable, "-m", "tests.faults.process", str(download.folder), *figures, *urls]
 
 
@@ -126,12 +140,19 @@ def told(output: str) -> Came:
     return Came(End(found["end"]), code, found["message"], tuple(map(Code, found["way"])), found["bytes_in"])
 
 
-def main(folder: str, size: str, limit: str, retries: str, *urls: str) -> None:
+def main(folder: str, size: str, segments: str, limit: str, retries: str, *urls: str) -> None:
     """The download has been tried, and what came of it is printed."""
     if limit != "-":
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
     sources = tuple(WebFile(url) for url in urls)
-    came = Download(Path(folder), sources, size != "-", int(retries)).run()
+    came = Download(
+        Path(folder),
+        sources,
+        int(size.removesuffix("?")),
+        not size.endswith("?"),
+        None if segments == "-" else int(segments),
+        retries=int(retries),
+    ).run()
     print(json.dumps({**vars(came)}))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.job import Code
 from tests.fakes.origin import Fault
-from tests.faults.world import HALF, SIZE, Group, Left, Meta, Part, Row, World, fails, published
+from tests.faults.world import HALF, HONEST, SIZE, Group, Left, Meta, Part, Row, World, fails, published
 
 CONNECT, RANGE, CHANGED = Code.CONNECT, Code.RESUME_CONTENT_RANGE, Code.UPSTREAM_CHANGED
 CUT = Fault(cut_after_bytes=HALF)
@@ -26,13 +26,13 @@ PARTS = Group(
         Row(
             "all of it is there, its size unknown: 416",
             World(left=Left(SIZE, total_bytes=None), declared=False),
-            published(sent=0),
+            published(requests=2, sent=0),
         ),
         Row("a part that is longer than the file", World(left=Left(SIZE, b"more")), published()),
         Row(
             "a part that is longer than the file, its size unknown",
             World(left=Left(SIZE, b"more", total_bytes=None), declared=False),
-            published(RANGE, requests=2),
+            published(RANGE, requests=3),
         ),
         Row(
             "zeros at its end, as a power loss leaves them",
@@ -44,10 +44,10 @@ PARTS = Group(
             World(left=Left(0, bytes(SIZE))),
             published(),
         ),
-        Row("no meta", World(left=Left(meta=Meta.MISSING)), published()),
-        Row("a corrupt meta", World(left=Left(meta=Meta.CORRUPT)), published()),
-        Row("a meta of a later format", World(left=Left(meta=Meta.FUTURE)), published()),
-        Row("a meta of another source", World(left=Left(meta=Meta.OTHER_SOURCE)), published()),
+        Row("no meta", World(left=Left(meta=Meta.MISSING)), published(requests=2, sent=0.5)),
+        Row("a corrupt meta", World(left=Left(meta=Meta.CORRUPT)), published(requests=2, sent=0.5)),
+        Row("a meta of a later format", World(left=Left(meta=Meta.FUTURE)), published(requests=2, sent=0.5)),
+        Row("a meta of another source", World(left=Left(meta=Meta.OTHER_SOURCE)), published(requests=2, sent=0.5)),
         Row("bytes of another file", World(left=Left(0, b"x" * HALF)), published(requests=2, sent=1.5)),
     ),
 )
@@ -150,12 +150,12 @@ PROCESSES = Group(
         Row(
             "kill -9 in the body, without a validator",
             World((STALL,), etag=None, killed=True, runs=2),
-            published(requests=2, sent=1.5),
+            published(requests=3, sent=1.5),
         ),
         Row(
             "kill -9 in the body, chunked and of unknown size",
-            World((Fault(stall_after_bytes=HALF, framing="chunked"),), declared=False, killed=True, runs=2),
-            published(requests=2),
+            World((HONEST, Fault(stall_after_bytes=HALF, framing="chunked")), declared=False, killed=True, runs=2),
+            published(requests=4),
         ),
         Row("told to stop in the body", World((STALL,), stopped=True, runs=2), published(Code.INTERRUPTED, requests=2)),
     ),

@@ -45,7 +45,7 @@ MIRRORS = Group(
         Row(
             "it dies half way",
             World((CUT,), always=Fault(drop=True), mirror=True),
-            published(CONNECT, CONNECT, requests=3, sent=1.5),
+            published(CONNECT, CONNECT, requests=4),
         ),
         Row(
             "so is the second: wrong bytes and 404",

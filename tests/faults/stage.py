@@ -23,9 +23,9 @@ from reconciler.origins.catalog import SourceOrigins
 from reconciler.ports import PartMeta
 from tests.fakes.line import FaultyLine
 from tests.fakes.origin import Fault, OriginSimulator
-from tests.faults.process import DIGEST, Came, Download, command, told
-from tests.faults.world import DATA, HALF, NAME, Disk, End, Expected, Left, Meta, Part, Secure, World
-from tests.fixtures.certificates import certificate
+from tests.faults.process import Came, Download, command, told
+from tests.faults.world import NAME, Disk, End, Expected, Left, Meta, Part, Secure, World, content
+from tests.fixtures.certificate import make_certificate
 from tests.patience import PATIENCE_S, until
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +68,7 @@ class Stage:
     def __init__(self, world: World, folder: Path, certificates: Certificates) -> None:
         self.world = world
         self.folder = folder
+        self._content = content(world.size)
         self._certificates = certificates
         self._stack = contextlib.ExitStack()
         self._sessions: list[Session] = []
@@ -108,7 +109,7 @@ class Stage:
             came[-1].code,
             self._part(came[-1].end),
             len(seen),
-            sent / len(DATA),
+            sent / world.size,
             tuple(code for each in came for code in each.way),
             came[-1].message,
         )
@@ -116,7 +117,7 @@ class Stage:
     def check(self) -> list[str]:
         """What must hold whatever the row is, and does not."""
         blobs = (self.folder / "store" / "by-hash").iterdir()
-        wrong = (blob for blob in blobs if blob.name != DIGEST or blob.read_bytes() != DATA)
+        wrong = (blob for blob in blobs if blob.name != self.download.digest or blob.read_bytes() != self._content)
         found = [f"{blob.name} is published and wrong" for blob in wrong]
         if any("authorization" in seen.headers for seen in self.other.requests):
             found.append("a secret went to another host")
@@ -138,8 +139,8 @@ class Stage:
         places = ((path, world.script, world.always), *world.places)
         for place, script, always in places:
             answers = [self._filled(fault) for fault in script]
-            origin.put(place, DATA, script=answers, always=self._filled(always), **validators)
-        self.other.put("/m", DATA, always=world.other, etag=world.etag)
+            origin.put(place, self._content, script=answers, always=self._filled(always), **validators)
+        self.other.put("/m", self._content, always=world.other, etag=world.etag)
 
     def _filled(self, fault: Fault) -> Fault:
         if fault.redirect is None:
@@ -151,7 +152,10 @@ class Stage:
         return Download(
             self.folder,
             self._sources(),
+            world.size,
             world.declared,
+            world.segments,
+            world.budgets,
             world.retries,
             world.egress,
             SourceOrigins(self.base, lambda: SECRET, exempt=host_port(self.base)) if world.hub else SourceOrigins(),
@@ -179,10 +183,10 @@ class Stage:
     def _leave(self, left: Left) -> None:
         other = left.meta is Meta.OTHER_SOURCE
         url = self.other.url("/elsewhere") if other else f"{self.base}/m"
-        with self.download.store().open_part(DIGEST) as part:
+        with self.download.store().open_part(self.download.digest) as part:
             part.put_meta(PartMeta(((url, left.validator),), left.total_bytes))
-            part.write(DATA[: left.good_bytes] + left.junk)
-        meta = self.folder / "store" / layout.part_meta(DIGEST)
+            part.write(self._content[: left.good_bytes] + left.junk)
+        meta = self.folder / "store" / layout.part_meta(self.download.digest)
         match left.meta:
             case Meta.RIGHT | Meta.OTHER_SOURCE:
                 pass
@@ -204,8 +208,8 @@ class Stage:
         return self.download.run(stop_when=self._half_there if world.stopped else None)
 
     def _half_there(self) -> bool:
-        part = self.folder / "store" / layout.part(DIGEST)
-        return part.exists() and part.stat().st_size >= HALF
+        part = self.folder / "store" / layout.part(self.download.digest)
+        return part.exists() and part.stat().st_size >= self.world.size // 2
 
     def _killed(self) -> Came:
         with _started(command(self.download, None)) as process:
@@ -219,7 +223,7 @@ class Stage:
         if disk is not None:
             self.download.store()
             calls = ",".join(f"?{call}" for call in disk.calls)
-            path = self.folder / "store" / disk.path.format(sha=DIGEST)
+            path = self.folder / "store" / disk.path.format(sha=self.download.digest)
             inject = ("-P", str(path), "-e", f"trace={calls}", "-e", f"inject={calls}:error={disk.error}:when=1+")
             words = [*STRACE, *inject, *words]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
@@ -228,10 +232,10 @@ class Stage:
 
     def _part(self, end: End) -> Part:
         store = self.folder / "store"
-        if end is not End.PUBLISHED and (store / "by-hash" / DIGEST).exists():
+        if end is not End.PUBLISHED and (store / "by-hash" / self.download.digest).exists():
             return Part.BLOB
-        there = (store / layout.part(DIGEST)).exists() or (store / layout.part_meta(DIGEST)).exists()
-        return Part.KEPT if there else Part.GONE
+        names = (layout.part(self.download.digest), layout.part_meta(self.download.digest))
+        return Part.KEPT if any((store / name).exists() for name in names) else Part.GONE
 
 
 class Certificates:
@@ -246,7 +250,8 @@ class Certificates:
         if secure not in self._made:
             name = "other.example" if secure is Secure.OTHER_NAME else NAME
             folder = self._folder / secure.name.lower()
-            self._made[secure] = certificate(folder, name, expired=secure is Secure.EXPIRED)
+            folder.mkdir()
+            self._made[secure] = make_certificate(folder, name, expired=secure is Secure.EXPIRED)
         return self._made[secure]
 
     def trusting(self, secure: Secure) -> ssl.SSLContext:

@@ -28,7 +28,6 @@ def test_a_fault_ends_as_its_row_says(
     row: Row, tmp_path: Path, certificates: Certificates, record_property: Callable[[str, object], None]
 ) -> None:
     world = row.world
-    require(world.secure is None or shutil.which("openssl"), "openssl makes the certificates")
     require(world.disk is None or shutil.which("strace"), "strace lets the disk fail")
     with Stage(world, tmp_path, certificates) as stage:
         measured = stage.run()

@@ -5,22 +5,28 @@ Values only, so that tests and docs/generate.py read the same table; `tests.faul
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
+from reconciler.core.desired import Budgets
 from reconciler.core.egress import EgressPolicy
 from reconciler.core.job import Code
 from tests.fakes.line import LineFault
-from tests.fakes.origin import Fault
+from tests.fakes.origin import Fault, Pattern
 
 SIZE = 300_000
 HALF = SIZE // 2
 DATA = hashlib.shake_128(b"faults").digest(SIZE)
+MIB = 2**20
+LONG = 9 * MIB
+# Long enough to be read past the HTTP parser.
 HONEST = Fault()
 LOOPBACK = EgressPolicy(allow_http=True, allow_private=True)
 NAME = "models.example"
 """A name that only the resolver of the stage knows, and that the certificates are for."""
+NO_LIMITS = Budgets(reserve_bytes=0)
 IDLE_S = 0.4
 # Long enough that a busy machine is not taken for a silent server, short enough for dozens of rows.
 
@@ -96,6 +102,8 @@ class World:
     """What the first requests to `/m` get, ..."""
     always: Fault = HONEST
     """... and what the later ones get."""
+    size: int = SIZE
+    """How many bytes the file has."""
     places: tuple[tuple[str, tuple[Fault, ...], Fault], ...] = ()
     """Further paths of the same server, as (path, script, always)."""
     etag: str | None = '"v1"'
@@ -107,6 +115,8 @@ class World:
     """The second server's `/m` is the second source."""
     declared: bool = True
     """The manifest says how many bytes there are."""
+    segments: int | None = None
+    budgets: Budgets = NO_LIMITS
     left: Left | None = None
     line: tuple[LineFault, ...] | None = None
     """The connections to the first server go over this line; the ones after the last over a good one."""
@@ -130,6 +140,12 @@ class World:
     """No file can grow beyond this: a write ends short, and the next one fails."""
     runs: int = 1
     """How many processes try, one after the other."""
+
+
+@functools.cache
+def content(size: int) -> bytes:
+    """The file of a row."""
+    return DATA if size == SIZE else b"".join(Pattern(size).pieces(0, size))
 
 
 @dataclass(frozen=True, slots=True)
