@@ -202,3 +202,12 @@ def test_the_second_reason_to_start_again_discards_the_part_and_ends() -> None:
         (Step.DISCARD,),
         Code.RESUME_CONTENT_RANGE,
     )
+
+
+@pytest.mark.parametrize(("held_total", "told"), [(100, 100), (None, 100), (100, "*")])
+def test_a_part_of_more_than_the_cap_is_not_gone_on_with(held_total: int | None, told: int | str) -> None:
+    download = Download(Held(40, '"v1"', held_total), None, 99)
+    download.ask()
+    verdict = download.head(rest(total=told))
+    assert (verdict.sign, verdict.code) == (Sign.TOO_LARGE, Code.SIZE_LIMIT)
+    assert "allows 99" in verdict.message
