@@ -166,20 +166,22 @@ def _pause(subject: str, view: View, operator: Operator) -> Decision:
 
 def _cancel(subject: str, view: View, operator: Operator) -> Decision:
     name = download_named(subject, view.refs, view.digests)
-    known = view.given(DirectiveKind.CANCEL, name)
-    if known is not None:
-        return Decision(name, f"nothing changed: {name} is {told(known)}")
     digests = _download(name, view)
     jobs = [view.snapshot.jobs[d] for d in sorted(digests) if d in view.snapshot.jobs]
     active = [job for job in jobs if job.state in _ACTIVE]
-    if not active and view.parts.isdisjoint(digests):
+    known = view.given(DirectiveKind.CANCEL, name)
+    if not active and (known is not None or view.parts.isdisjoint(digests)):
         code = Status.NO_ACTIVE_JOB.value
         event = _progress(name, code, {"corr_id": operator.corr_id})
-        return Decision(name, f"{code}: {name} has no download to cancel", (), (event,), code)
+        why = f"{name} has no download to cancel" if known is None else f"{name} is {told(known)}; nothing changed"
+        return Decision(name, f"{code}: {why}", (), (event,), code)
+    if known is not None:
+        return Decision(name, f"nothing changed: {name} is {told(known)}")
     message = _cancellation(name, is_wanted=bool(active) or not view.wanted.isdisjoint(digests))
     paused = view.given(DirectiveKind.PAUSE, name)
     drops = () if paused is None else (DropDirective(paused.kind, paused.subject),)
-    events = tuple(_progress(name, Status.CANCEL_REQUESTED.value, _facts(job)) for job in active)
+    status = Status.CANCEL_REQUESTED.value
+    events = tuple(_progress(owner, status, _facts(job)) for job in active for owner in _heard_by(name, view))
     return _put(DirectiveKind.CANCEL, name, digests, view, operator, message, drops, events)
 
 
@@ -190,6 +192,15 @@ def _cancellation(name: str, *, is_wanted: bool) -> str:
         f"canceling the download of {name}; what it has is removed, and it is not tried again "
         f"before its declaration changes or `reconcile resume {name}`"
     )
+
+
+def _heard_by(name: str, view: View) -> tuple[str, ...]:
+    """Whom a cancellation concerns: the object that was named, or all that want the digest."""
+    if "/" in name:
+        return (name,)
+    weights = () if view.desired is None else view.desired.weights()
+    owners = tuple(spec.ref for spec in weights if any(file.digest == name for file in spec.files))
+    return owners or (name,)
 
 
 def _download(name: str, view: View) -> frozenset[Digest]:

@@ -190,12 +190,16 @@ class Machine:
         return self._items("events")
 
     def _items(self, *words: str) -> list[dict[str, Any]]:
-        """What a command lists; asked in this process, which is started already."""
+        """What a command lists."""
+        found: list[dict[str, Any]] = self.said(*words, "--limit", "1000")["items"]
+        return found
+
+    def said(self, *words: str) -> dict[str, Any]:
+        """What a command that succeeded says; given in this process, which is started already."""
         out = io.StringIO()
-        options = ["-o", "json", "--state-dir", str(self.state), "--limit", "1000"]
-        code = main([*words, *options], terminal=Terminal(out, io.StringIO()))
+        code = main([*words, "-o", "json", "--state-dir", str(self.state)], terminal=Terminal(out, io.StringIO()))
         assert code == 0, out.getvalue()
-        found: list[dict[str, Any]] = json.loads(out.getvalue())["items"]
+        found: dict[str, Any] = json.loads(out.getvalue())
         return found
 
     # ---- what is on disk ------------------------------------------------------------------------

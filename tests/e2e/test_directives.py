@@ -190,7 +190,8 @@ def test_a_canceled_download_loses_what_it_has_and_stays_away_until_another_decl
     decided(machine, "cancel", sha256(BIG)[:16])
     within(EFFECT_S, lambda: states(machine)[sha256(BIG)] == "canceled" and not machine.part(BIG).exists())
     within(EFFECT_S, lambda: reason(downloading, "models/big") == "Canceled")
-    assert "nothing changed" in decided(machine, "cancel", sha256(BIG)).out
+    again = decided(machine, "cancel", sha256(BIG), "-o", "json").document
+    assert (again["code"], again["changed"]) == ("no-active-job", False)
     found = [e["payload"]["status"] for e in machine.events() if e["payload"].get("sha256") == sha256(BIG)]
     assert (found.count("cancel-requested"), found.count("canceled")) == (1, 1)
     assert states(machine)[sha256(OTHER)] == "downloading"

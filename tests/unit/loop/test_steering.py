@@ -159,6 +159,17 @@ def test_to_cancel_twice_is_told_once() -> None:
     known = directive(DirectiveKind.CANCEL, "models/llama3:8b", "l1", "l2")
     decision = does(Deed.CANCEL, "llama3:8b", view(known, job("l1")))
     assert (decision.changes, decision.events, decision.code) == ((), (), "")
+    again = does(Deed.CANCEL, "llama3:8b", view(known, job("l1", JobState.CANCELED)))
+    assert (again.changes, again.code, len(again.events)) == ((), "no-active-job", 1)
+    assert again.message.startswith("no-active-job: models/llama3:8b is canceled by operator since ")
+
+
+def test_to_cancel_a_digest_is_told_to_all_that_want_it() -> None:
+    wanted = desired(model("a", "l1"), model("b", "l1"), model("c"))
+    decision = does(Deed.CANCEL, digest("l1"), view(job("l1"), wanted=wanted))
+    assert [e.payload["id"] for e in decision.events] == ["models/a", "models/b"]
+    nobody = does(Deed.CANCEL, digest("l1"), view(job("l1"), wanted=None))
+    assert [e.payload["id"] for e in nobody.events] == [digest("l1")]
 
 
 def test_a_cancellation_takes_the_place_of_a_pause_and_the_other_way_round() -> None:
