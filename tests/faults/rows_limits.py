@@ -52,7 +52,7 @@ LIMITS = Group(
 
 def head(name: str, fault: Fault, *way: Code) -> Row:
     """A row where the HEAD for a file of unknown size gets a fault, and GET does not."""
-    return Row(name, World((fault,), declared=False), published(*way, requests=2))
+    return Row(name, World(heads=(fault,), declared=False), published(*way, requests=2))
 
 
 HEADS = Group(
@@ -69,7 +69,7 @@ HEADS = Group(
         head("no size", Fault(framing="chunked")),
         Row(
             "another size than the part's, which is of another source",
-            World((Fault(content_length=SIZE + 1),), left=Left(validator=None)),
+            World(heads=(Fault(content_length=SIZE + 1),), left=Left(validator=None)),
             published(requests=2),
         ),
     ),

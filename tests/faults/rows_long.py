@@ -50,7 +50,7 @@ SIZE = 33 * MIB
 
 def split(name: str, *script: Fault, expected: Expected, always: Fault = HONEST) -> Row:
     """A file in two segments; the HEAD is honest, and then the script follows, whichever segment comes first."""
-    return Row(name, World((HONEST, *script), always=always, size=SIZE, segments=2), expected)
+    return Row(name, World(script, always=always, size=SIZE, segments=2), expected)
 
 
 SEGMENTS = Group(

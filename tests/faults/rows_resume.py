@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.job import Code
 from tests.fakes.origin import Fault
-from tests.faults.world import HALF, HONEST, SIZE, Group, Left, Meta, Part, Row, World, fails, published
+from tests.faults.world import HALF, SIZE, Group, Left, Meta, Part, Row, World, fails, published
 
 CONNECT, RANGE, CHANGED = Code.CONNECT, Code.RESUME_CONTENT_RANGE, Code.UPSTREAM_CHANGED
 CUT = Fault(cut_after_bytes=HALF)
@@ -154,7 +154,7 @@ PROCESSES = Group(
         ),
         Row(
             "kill -9 in the body, chunked and of unknown size",
-            World((HONEST, Fault(stall_after_bytes=HALF, framing="chunked")), declared=False, killed=True, runs=2),
+            World((Fault(stall_after_bytes=HALF, framing="chunked"),), declared=False, killed=True, runs=2),
             published(requests=4),
         ),
         Row("told to stop in the body", World((STALL,), stopped=True, runs=2), published(Code.INTERRUPTED, requests=2)),

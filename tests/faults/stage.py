@@ -134,12 +134,20 @@ class Stage:
 
     def _put(self) -> None:
         world, origin = self.world, self.origin
-        validators = {"etag": world.etag, "last_modified": world.last_modified}
+        heads = [self._filled(fault) for fault in world.heads]
         path = f"/{HUB_FILE.repo}/resolve/{HUB_FILE.commit}/{HUB_FILE.path}" if world.hub else "/m"
         places = ((path, world.script, world.always), *world.places)
         for place, script, always in places:
             answers = [self._filled(fault) for fault in script]
-            origin.put(place, self._content, script=answers, always=self._filled(always), **validators)
+            origin.put(
+                place,
+                self._content,
+                script=answers,
+                heads=heads if place == path else (),
+                always=self._filled(always),
+                etag=world.etag,
+                last_modified=world.last_modified,
+            )
         self.other.put("/m", self._content, always=world.other, etag=world.etag)
 
     def _filled(self, fault: Fault) -> Fault:

@@ -99,9 +99,11 @@ class World:
     """
 
     script: tuple[Fault, ...] = ()
-    """What the first requests to `/m` get, ..."""
+    """What the first GETs of `/m` get, ..."""
     always: Fault = HONEST
     """... and what the later ones get."""
+    heads: tuple[Fault, ...] = ()
+    """What the first HEADs of `/m` get."""
     size: int = SIZE
     """How many bytes the file has."""
     places: tuple[tuple[str, tuple[Fault, ...], Fault], ...] = ()
