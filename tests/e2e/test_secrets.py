@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import json
 import signal
 import socket
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.main import main
+from reconciler.cli.terminal import Terminal
 from tests.e2e.machine import LOOPBACK, Machine, killed, until_in, weights
 from tests.e2e.planted import Planted, spellings
 from tests.e2e.serving import Serving, serving
@@ -134,6 +137,16 @@ def searched(planted: Planted, machine: Machine, *words: str | Path) -> int:
     return ran.exit_code
 
 
+def checked(planted: Planted, machine: Machine, *words: str | Path) -> int:
+    """The same for a command that only reads, in this process, which is started already."""
+    out, err = io.StringIO(), io.StringIO()
+    where = () if words[0] == "validate" or "--help" in words else ("--state-dir", str(machine.state))
+    exit_code = main([*map(str, words), *where], terminal=Terminal(out, err))
+    planted.search(f"stdout of {words}", out.getvalue())
+    planted.search(f"stderr of {words}", err.getvalue())
+    return exit_code
+
+
 def search_disk(planted: Planted, machine: Machine) -> None:
     """Nothing that was written holds a secret, but for the manifests' own copy, which nobody else may read."""
     planted.search_state(machine.state, but=(BY_DESIGN,))
@@ -177,7 +190,11 @@ def test_no_plan_shows_a_secret(owner: Machine, origin: OriginSimulator, planted
     assert origin.requests == []
 
 
-def test_no_run_shows_or_keeps_a_secret(owner: Machine, origin: OriginSimulator, planted: Planted, hub: Hub) -> None:
+def test_no_run_shows_or_keeps_a_secret(
+    owner: Machine, origin: OriginSimulator, planted: Planted, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in owner.variables.items():
+        monkeypatch.setenv(name, value)
     declare(owner, origin, planted)
     for output in OUTPUTS:
         searched(planted, owner, owner.manifests, "-o", output)
@@ -185,7 +202,7 @@ def test_no_run_shows_or_keeps_a_secret(owner: Machine, origin: OriginSimulator,
     searched(planted, owner, owner.manifests, "--plan", owner.base / "absent.json")
     for output in OUTPUTS[:2]:
         for words in (("status",), ("events", "--limit", "1000"), *(("get", what) for what in LISTS)):
-            assert searched(planted, owner, *words, "-o", output) == 0
+            assert checked(planted, owner, *words, "-o", output) == 0
     for words in (("verify",), ("gc",), ("gc", "--dry-run"), ("pin", "good"), ("suspend", "models/gone"), ("down",)):
         searched(planted, owner, *words)
     search_disk(planted, owner)
@@ -252,13 +269,15 @@ def _command(environ: Path) -> bytes:
     return environ.with_name("cmdline").read_bytes()
 
 
-def test_no_help_shows_a_secret(owner: Machine, planted: Planted) -> None:
+def test_no_help_shows_a_secret(owner: Machine, planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in owner.variables.items():
+        monkeypatch.setenv(name, value)
     help_text = owner.run("--help")
     commands = [line.split()[1] for line in help_text.out.splitlines() if line.startswith("│ ") and line[2:3].islower()]
     assert {"serve", "get", "pause", "validate"} <= set(commands)
     planted.search("--help", help_text.out + help_text.err)
     for command in commands:
-        assert searched(planted, owner, command, "--help") == 0
+        assert checked(planted, owner, command, "--help") == 0
 
 
 # ---- manifests that are wrong -----------------------------------------------------------------
@@ -299,9 +318,9 @@ def test_no_error_in_a_source_shows_its_secrets(owner: Machine, planted: Planted
         fragment=planted.escaped("fragment"),
     )
     owner.declare(models={"m": {"source": text, "sha256": "0" * 64}})
-    assert searched(planted, owner, "validate", owner.manifests, "-o", output) == 3
+    assert checked(planted, owner, "validate", owner.manifests, "-o", output) == 3
     if output == "json":
-        assert searched(planted, owner, owner.manifests, "-o", output) == 3
+        assert checked(planted, owner, owner.manifests, "-o", output) == 3
     search_disk(planted, owner)
 
 
@@ -325,11 +344,11 @@ def test_no_error_near_a_source_shows_its_secrets(owner: Machine, planted: Plant
     url = planted.url("https://host/m")
     owner.write(f"apiVersion: reconciler/v1\nmodels:\n{line.replace('URL', url)}\n")
     for output in ("tree", "json", "github"):
-        assert searched(planted, owner, "validate", owner.manifests, "-o", output) == 3
+        assert checked(planted, owner, "validate", owner.manifests, "-o", output) == 3
     planted_elsewhere = {"egress": {"allow": [url]}, "moved": [{"from": url, "to": url}], "adapters": {"a": url}}
     for section, value in planted_elsewhere.items():
         owner.declare(**{section: value})
-        assert searched(planted, owner, "validate", owner.manifests) == 3
+        assert checked(planted, owner, "validate", owner.manifests) == 3
 
 
 # ---- settings ---------------------------------------------------------------------------------
