@@ -144,8 +144,9 @@ def _resume(subject: str, view: View, operator: Operator) -> Decision:
 
 def _resumable(subject: str, view: View, steered: list[Directive]) -> str:
     """What is held may be declared no more, and a digest that is held may be unknown to everything else."""
-    subjects = {d.subject for d in steered}
-    held = {Digest(name) for name in subjects if "/" not in name and name != NODE}
+    names = {d.subject for d in steered if d.subject != NODE}
+    subjects = {name for name in names if "/" in name}
+    held = {Digest(name) for name in names - subjects}
     if subject.partition("/")[0] == "slots":
         return object_named(subject, view.refs | subjects)
     try:

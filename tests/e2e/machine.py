@@ -195,12 +195,16 @@ class Machine:
         return found
 
     def said(self, *words: str) -> dict[str, Any]:
-        """What a command that succeeded says; given in this process, which is started already."""
-        out = io.StringIO()
-        code = main([*words, "-o", "json", "--state-dir", str(self.state)], terminal=Terminal(out, io.StringIO()))
-        assert code == 0, out.getvalue()
-        found: dict[str, Any] = json.loads(out.getvalue())
-        return found
+        """What a command that succeeded says."""
+        ran = self.here(*words)
+        assert ran.exit_code == 0, ran.out
+        return ran.document
+
+    def here(self, *words: str) -> Ran:
+        """The command was carried out in this process, which is started already, with `-o json`."""
+        out, err = io.StringIO(), io.StringIO()
+        code = main([*words, "-o", "json", "--state-dir", str(self.state)], terminal=Terminal(out, err))
+        return Ran(code, out.getvalue(), err.getvalue())
 
     # ---- what is on disk ------------------------------------------------------------------------
 
