@@ -6,6 +6,7 @@ seed repeats the storm rather than the very failure. `Soak.said` tells what happ
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import signal
@@ -329,11 +330,12 @@ class Soak:
         for job in self.machine.listed("jobs"):
             if job["state"] in ("error", "waiting"):
                 self._command("pause", job["digest"])
-                until(lambda job=job: self._state(job["digest"]) in ("paused", None), self.standing)
+                until(functools.partial(self._rests, job["digest"]), self.standing)
                 self._command("resume", job["digest"])
 
-    def _state(self, digest: str) -> str | None:
-        return next((job["state"] for job in self.machine.listed("jobs") if job["digest"] == digest), None)
+    def _rests(self, digest: str) -> bool:
+        states = [job["state"] for job in self.machine.listed("jobs") if job["digest"] == digest]
+        return states in (["paused"], [])
 
     def _is_converged(self) -> bool:
         conditions = self.service.get("/state/conditions")["items"]
