@@ -239,10 +239,10 @@ class Download:
             return Sign.REST_ELSEWHERE, f"sent {head.content_length} bytes for {head.content_range!r:.60}"
         if total is not None and self._declared_bytes not in (None, total):
             return self._wrong_size(total)
-        whole_bytes = _first(self.total_bytes, total)
+        whole_bytes = _first(total, self.total_bytes)
         if self._is_over_cap(whole_bytes):
             return Sign.TOO_LARGE, self._over_cap(whole_bytes)
-        if _changed(self.validator, head) or total not in (None, whole_bytes):
+        if _changed(self.validator, head) or total not in (None, _first(self.total_bytes, total)):
             return Sign.REST_CHANGED, "has another file under this address than before"
         return Sign.REST, ""
 
