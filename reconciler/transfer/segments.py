@@ -39,8 +39,6 @@ RECORD_EVERY_S = 5.0
 # What a kill costs at most is fetched again; writing down how far segments are durable costs an fsync.
 LOOK_EVERY_S = 0.1
 HASH_BYTES = 2**20
-STAND_STILL_S = 5.0
-# Segments notice a stop within the second that a read may last.
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +223,10 @@ class Gathering:
         self._record_s = self._clock.monotonic() + RECORD_EVERY_S
 
     def _stand_still(self, threads: list[threading.Thread]) -> None:
+        """No thread is left: the part's descriptor is about to be closed, and its number to be another file's."""
         self._token.cancel()
         for thread in threads:
-            thread.join(STAND_STILL_S)
+            thread.join()
 
     def _tell_rows(self) -> None:
         while not self._rows.empty():
