@@ -149,15 +149,32 @@ class Executor:
                 waits = slots.change_slot(batch[0], first, plan, backends)
                 return {} if waits is None else {waits.id: waits}
             case MarkUnreferenced() | UnmarkUnreferenced() | ForgetBlob():
-                marks = tuple((a, op) for a in batch if isinstance(op := a.operation, prune.Marking))
-                prune.mark(marks, backends, observed, plan.fingerprint)
+                return self._mark(batch, observed, plan)
             case Quarantine() | Reclaim():
                 return self._delete(batch, observed, plan)
             case RemovePart(digest=digest):
-                backends.store.remove_part(digest)
+                return self._remove_part(batch[0], digest)
             case DropChangedLink(digest=digest):
                 backends.store.unlink(digest)
                 backends.registry.commit(ChangeSet((UnverifyBlob(digest),)))
+        return {}
+
+    def _mark(self, batch: tuple[Action, ...], observed: ObservedState, plan: Plan) -> Mapping[str, Result]:
+        forgotten = frozenset(op.digest for a in batch if isinstance(op := a.operation, ForgetBlob))
+        written = prune.still_written(forgotten, self._backends)
+        kept = {
+            a.id: _kept(a, "it has bytes again")
+            for a in batch
+            if isinstance(a.operation, ForgetBlob) and a.operation.digest in written
+        }
+        marks = tuple((a, op) for a in batch if isinstance(op := a.operation, prune.Marking) and a.id not in kept)
+        prune.mark(marks, self._backends, observed, plan.fingerprint)
+        return kept
+
+    def _remove_part(self, action: Action, digest: Digest) -> Mapping[str, Result]:
+        if digest in self._backends.lane.active():
+            return {action.id: _kept(action, "a job still writes it")}
+        self._backends.store.remove_part(digest)
         return {}
 
     def _delete(self, batch: tuple[Action, ...], observed: ObservedState, plan: Plan) -> Mapping[str, Result]:
@@ -166,7 +183,7 @@ class Executor:
         for action in batch:
             operation = action.operation
             if action.name in needed:
-                kept[action.id] = Result(action.id, ResultStatus.WAITING, None, "something names it again")
+                kept[action.id] = _kept(action, "something names it again")
             elif isinstance(operation, Quarantine):
                 prune.quarantine(action, operation, self._backends, observed, plan.fingerprint)
             elif isinstance(operation, Reclaim):
@@ -213,6 +230,11 @@ def _sizes(batch: tuple[Action, ...], observed: ObservedState) -> Mapping[Digest
     wanted = {digest for _, op in _pairs(batch, WriteEntry) for digest in op.files.digests}
     blobs = ((digest, observed.blobs.get(digest)) for digest in wanted)
     return {digest: blob.size_bytes or 0 for digest, blob in blobs if blob is not None}
+
+
+def _kept(action: Action, why: str) -> Result:
+    """Nothing was taken away; the next plan looks again."""
+    return Result(action.id, ResultStatus.WAITING, None, why)
 
 
 def _failure(action_id: str, error: ReconcilerError) -> Result:

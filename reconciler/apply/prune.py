@@ -33,6 +33,18 @@ def still_needed(digests: frozenset[Digest], backends: Backends) -> frozenset[Di
     return digests & named
 
 
+def still_written(digests: frozenset[Digest], backends: Backends) -> frozenset[Digest]:
+    """Which of `digests` a job writes, or has written since they were observed.
+
+    A job that `lane.ensure` has just told to stop may go on for a moment, and what it leaves is owned by its row alone.
+    """
+    if not digests:
+        return digests
+    working = backends.lane.active()  # first: a job that ends after this is seen by what it leaves
+    scan = backends.store.scan()
+    return digests & (working | scan.blobs.keys() | scan.quarantined.keys() | scan.parts.keys())
+
+
 def mark(actions: tuple[tuple[Action, Marking], ...], backends: Backends, observed: ObservedState, plan: str) -> None:
     """Marks are set and cleared and empty rows forgotten, in one commit."""
     now = backends.clock.now()

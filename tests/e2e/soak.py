@@ -6,19 +6,19 @@ seed repeats the storm rather than the very failure. `Soak.said` tells what happ
 
 from __future__ import annotations
 
-import functools
 import json
 import random
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 
 from tests.crash.world import violations
 from tests.e2e.machine import AT_ONCE, LOOPBACK, Machine, sha256
 from tests.e2e.serving import Serving
-from tests.fakes.origin import RETRY_1, Content, Fault, OriginSimulator, Pattern
+from tests.e2e.soak_faults import any_fault
+from tests.fakes.origin import Content, Fault, OriginSimulator, Pattern
 from tests.patience import until
 
 MIB = 2**20
@@ -253,7 +253,8 @@ class Soak:
         origin, number = self._rng.randrange(3), self._rng.randrange(len(CONTENTS))
         if self._rng.random() < 0.7:  # rather one that somebody wants
             number = self.models[self._any_model()].content
-        fault = self._fault(origin, number)
+        here, away = (self.origins[n].url(f"/{number}") for n in (origin, (origin + 1) % 3))
+        fault = any_fault(self._rng, CONTENTS[number].size_bytes, here, away)
         self._tell(f"fail {number} at {origin}: {fault}")
         self._put(origin, number, fault, etag=f'"{self._rng.randrange(3)}"')
 
@@ -270,39 +271,6 @@ class Soak:
 
     def _put(self, origin: int, number: int, fault: Fault, etag: str = '"v1"') -> None:
         self.origins[origin].put(f"/{number}", CONTENTS[number], etag=etag, always=fault)
-
-    def _fault(self, origin: int, number: int) -> Fault:
-        size, rng = CONTENTS[number].size_bytes, self._rng
-        somewhere = rng.randrange(size)
-        away = self.origins[(origin + 1) % 3].url(f"/{number}")
-        return rng.choice(
-            (
-                Fault(),
-                Fault(drop=True),
-                Fault(cut_after_bytes=somewhere),
-                Fault(stall_after_bytes=somewhere, stall_s=4),
-                Fault(stall_before_head_s=3),
-                Fault(status=503, headers=RETRY_1),
-                Fault(status=429, headers=(("Retry-After", "15"),)),
-                Fault(status=500),
-                Fault(status=404),
-                Fault(flip_at=somewhere),
-                Fault(flip_at=0),
-                Fault(redirect=away),
-                Fault(redirect=self.origins[origin].url(f"/{number}")),
-                Fault(bytes_per_s=rng.choice((64 * 1024, MIB, 4 * MIB))),
-                Fault(bytes_per_s=rng.choice((256 * 1024, 2 * MIB))),
-                Fault(ranges=False, bytes_per_s=4 * MIB),
-                Fault(ignore_if_range=True, bytes_per_s=4 * MIB),
-                Fault(content_range=False),
-                Fault(content_length=somewhere),
-                Fault(extra=b"more"),
-                Fault(framing="chunked", bytes_per_s=4 * MIB),
-                Fault(framing="close"),
-                Fault(gzip=True),
-                Fault(refuse_head=True),
-            )
-        )
 
     # ---- the calm -------------------------------------------------------------------------------
 
@@ -330,12 +298,11 @@ class Soak:
         for job in self.machine.listed("jobs"):
             if job["state"] in ("error", "waiting"):
                 self._command("pause", job["digest"])
-                until(functools.partial(self._rests, job["digest"]), self.standing)
+                until(partial(self._rests, job["digest"]), self.standing)
                 self._command("resume", job["digest"])
 
     def _rests(self, digest: str) -> bool:
-        states = [job["state"] for job in self.machine.listed("jobs") if job["digest"] == digest]
-        return states in (["paused"], [])
+        return all(job["state"] == "paused" for job in self.machine.listed("jobs") if job["digest"] == digest)
 
     def _is_converged(self) -> bool:
         conditions = self.service.get("/state/conditions")["items"]
@@ -392,28 +359,3 @@ class Soak:
             content: Content = CONTENTS[declared.content]
             assert sha256(file) == sha256(content), name
         assert violations(self.machine.state, {}, self.machine.store) == []
-
-
-@dataclass(frozen=True)
-class Holdings:
-    """What a process holds."""
-
-    threads: dict[int, str]
-    files: dict[str, str]
-    """Descriptor → what it is open on."""
-
-    def open_on(self, *words: str) -> int:
-        """How many descriptors are open on something with one of `words` in its name."""
-        return sum(any(word in target for word in words) for target in self.files.values())
-
-
-def holdings(service: Serving) -> Holdings:
-    """What the process holds now."""
-    proc = Path(f"/proc/{service.process.pid}")
-    threads: dict[int, str] = {}
-    files: dict[str, str] = {}
-    for task in proc.joinpath("task").iterdir():
-        threads[int(task.name)] = task.joinpath("comm").read_text().strip()
-    for entry in proc.joinpath("fd").iterdir():
-        files[entry.name] = str(entry.readlink())
-    return Holdings(threads, files)

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.holdings import holdings
 from tests.e2e.machine import Machine
-from tests.e2e.soak import Soak, holdings
+from tests.e2e.soak import Soak
 from tests.fakes.origin import OriginSimulator
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

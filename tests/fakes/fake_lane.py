@@ -46,6 +46,8 @@ class FakeLane:
         self.contents: dict[Digest, bytes] = {}
         self.failures_to_come: dict[Digest, FetchError] = {}
         self.held: set[Digest] = set()
+        self.stopping: set[Digest] = set()
+        """Unwanted jobs that have not stopped yet: active until a test takes them out."""
         self.asked: list[Digest] = []
         """Every fetch that was tried, in order."""
         self.tracebacks: list[str] = []
@@ -110,7 +112,8 @@ class FakeLane:
         return Figures(Concurrency(most, most, 0, self._limits.hard_cap))
 
     def active(self) -> frozenset[Digest]:
-        return frozenset(digest for digest, (_, job) in self._jobs.items() if job.state is JobState.QUEUED)
+        queued = frozenset(digest for digest, (_, job) in self._jobs.items() if job.state is JobState.QUEUED)
+        return queued | self.stopping
 
     def crashes(self) -> tuple[str, ...]:
         return tuple(self.tracebacks)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.change import ChangeSet, PutDirective
+from reconciler.core.action import Action, RemovePart
+from reconciler.core.change import ChangeSet, OwnBlob, PutDirective
 from reconciler.core.desired import PrunePolicy
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import StalledError, TransientError
-from reconciler.core.report import Exit, ResultStatus
+from reconciler.core.plan import Plan
+from reconciler.core.report import Exit, Result, ResultStatus
 from tests.builders import NOW, desired, digest, file, model, slot
 from tests.fakes.views import MemoryViews
 from tests.unit.loop.machine import Machine
@@ -63,6 +65,51 @@ def test_a_pin_that_came_after_the_plan_keeps_the_bytes(machine: Machine) -> Non
     assert digest("b") in machine.store.scan().blobs
     assert report.exit_code is Exit.OK
     assert machine.registry.snapshot().blobs[digest("b")].unreferenced_at is None
+
+
+def test_bytes_that_came_after_the_plan_keep_the_row_that_owns_them(machine: Machine) -> None:
+    machine.serves("a")
+    wanted = desired(model("a", file("a", size=None)), pruning=PrunePolicy(ttl_s=0))
+    machine.run(wanted)
+    machine.registry.commit(ChangeSet((OwnBlob(digest("b"), NOW),)))
+    heard = machine.heard
+
+    class JobWritesDuringTheRun(type(heard)):  # type: ignore[misc]
+        def planned(self, plan: Plan) -> None:
+            assert "ForgetBlob" in [action.op for action in plan.actions]
+            with machine.store.open_part(digest("b")) as part:
+                part.write(b"half of it")
+
+    machine.heard = JobWritesDuringTheRun()
+    machine.run(wanted)
+    machine.heard = heard
+    machine.run(wanted)
+    assert machine.store.scan().parts == {}, "what its row owns goes when its time has come"
+    assert digest("b") not in machine.registry.snapshot().blobs
+
+
+def test_a_part_stays_until_the_job_that_nobody_wants_any_more_has_stopped(machine: Machine) -> None:
+    machine.serves("a")
+    wanted = desired(model("a", file("a", size=None)), pruning=PrunePolicy(ttl_s=0))
+    machine.run(wanted)
+    machine.registry.commit(ChangeSet((OwnBlob(digest("b"), NOW),)))
+    with machine.store.open_part(digest("b")) as part:
+        part.write(b"half of it")
+    found: list[tuple[ResultStatus, bool]] = []
+    heard = machine.heard
+
+    class JobStopsDuringTheRun(type(heard)):  # type: ignore[misc]
+        def planned(self, plan: Plan) -> None:
+            machine.lane.stopping.add(digest("b"))
+
+        def acted(self, action: Action, result: Result) -> None:
+            if isinstance(action.operation, RemovePart):
+                found.append((result.status, digest("b") in machine.store.scan().parts))
+                machine.lane.stopping.clear()
+
+    machine.heard = JobStopsDuringTheRun()
+    machine.run(wanted)
+    assert found == [(ResultStatus.WAITING, True), (ResultStatus.DONE, False)]
 
 
 def test_a_full_disk_fails_the_action_with_its_code(machine: Machine) -> None:
