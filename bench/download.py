@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -239,6 +240,7 @@ def _manifest(folder: Path, models: dict[str, object]) -> str:
 
 def main() -> None:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the server must not outlive us
     missed: list[str] = []
     with TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
