@@ -51,7 +51,7 @@ def test_a_whole_file_is_verified_and_published(rig: Rig, origin: OriginSimulato
     assert (fetched.size_bytes, fetched.link, origin.body_bytes) == (SIZE, None, SIZE)
     assert rig.blob(DIGEST) == DATA
     assert rig.part(DIGEST) is None
-    assert [name for name, *_ in rig.report.heard if name != "progress"] == ["started", "admit", "verifying"]
+    assert [name for name, *_ in rig.report.heard if name != "progress"] == ["preview", "started", "admit", "verifying"]
     assert rig.report.heard[-2] == ("progress", SIZE, SIZE)
 
 
