@@ -20,9 +20,7 @@ CASES: Mapping[str, tuple[str, ...]] = {
         "unit/transfer/test_lane::test_the_next_source_is_tried_when_one_fails",
         "e2e/test_acceptance_downloads_steering::test_what_one_model_cancels_goes_on_for_the_other",
     ),
-    "metrics of a fresh node": (
-        "unit/publish/test_read_models::test_models_metrics_of_a_node_that_has_done_nothing",
-    ),
+    "metrics of a fresh node": ("unit/publish/test_read_models::test_models_metrics_of_a_node_that_has_done_nothing",),
     "a smaller limit: nothing is killed, the difference is pending and clears": (
         "unit/transfer/test_lane::test_shrinking_never_stops_running_jobs",
         "unit/transfer/test_permits::test_the_snapshot_counts_what_runs_above_a_smaller_limit_as_pending",
