@@ -235,6 +235,11 @@ class Soak:
         self.assert_no_bug()
         return ended
 
+    def stacks(self) -> str:
+        """Where each thread of the process was, which is ended for that; needs PYTHONFAULTHANDLER."""
+        self.service.end(signal.SIGABRT)
+        return self.service.log
+
     def assert_no_bug(self) -> None:
         """Nothing in the log tells of one."""
         for word in ("Traceback", "because of a bug", "a bug in"):
