@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,14 @@ class Holdings:
 
 
 def holdings(service: Serving) -> Holdings:
-    """What the process holds now."""
+    """What the process holds now, without what it gives back while this looks."""
     proc = Path(f"/proc/{service.process.pid}")
     threads: dict[int, str] = {}
     files: dict[str, str] = {}
     for task in proc.joinpath("task").iterdir():
-        threads[int(task.name)] = task.joinpath("comm").read_text().strip()
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            threads[int(task.name)] = task.joinpath("comm").read_text().strip()
     for entry in proc.joinpath("fd").iterdir():
-        files[entry.name] = str(entry.readlink())
+        with contextlib.suppress(FileNotFoundError):
+            files[entry.name] = str(entry.readlink())
     return Holdings(threads, files)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.holdings import holdings
+from tests.e2e.holdings import Holdings, holdings
 from tests.e2e.machine import Machine
+from tests.e2e.serving import Serving
 from tests.e2e.soak import Soak
 from tests.fakes.origin import OriginSimulator
 from tests.patience import until
@@ -52,13 +54,34 @@ def test_after_a_storm_a_node_converges_and_nothing_is_left_over(soak: Soak) -> 
     soak.restart()
     soak.add()
     soak.calm()
-    at_rest = holdings(soak.service)
+    rest = at_rest(soak.service)
     soak.rage(SOAK_S * 0.4, kills=False)
     soak.calm()
     soak.assert_whole()
-    until(lambda: len(holdings(soak.service).threads) <= len(at_rest.threads), soak.stacks)
-    after = holdings(soak.service)
-    assert after.open_on(SOCKET) <= at_rest.open_on(SOCKET) + KEPT_CONNECTIONS
-    assert after.open_on(REGISTRY) <= at_rest.open_on(REGISTRY) + READERS
-    others = [len(each.files) - each.open_on(SOCKET, REGISTRY) for each in (at_rest, after)]
-    assert others[0] == others[1], (at_rest, after)
+    until(
+        lambda: not more_than(rest, holdings(soak.service)),
+        lambda: f"{more_than(rest, holdings(soak.service))}\n{soak.stacks()}",
+    )
+
+
+def at_rest(service: Serving) -> Holdings:
+    """What the process holds when nothing runs: the least of several looks, as a look can meet a pass."""
+    looks = []
+    for _ in range(10):
+        looks.append(holdings(service))
+        time.sleep(0.1)
+    return min(looks, key=lambda look: (len(look.threads), len(look.files)))
+
+
+def more_than(before: Holdings, now: Holdings) -> list[str]:
+    """What the process holds beyond what it held before, and beyond what it may keep."""
+    threads = len(now.threads) - len(before.threads)
+    sockets = now.open_on(SOCKET) - before.open_on(SOCKET)
+    readers = now.open_on(REGISTRY) - before.open_on(REGISTRY)
+    files = len(now.files) - len(before.files) - sockets - readers
+    return [
+        *([f"{threads} threads"] if threads > 0 else []),
+        *([f"{sockets} sockets"] if sockets > KEPT_CONNECTIONS else []),
+        *([f"{readers} descriptors of the registry"] if readers > READERS else []),
+        *([f"{files} files: {now.files}, before: {before.files}"] if files > 0 else []),
+    ]
