@@ -149,6 +149,15 @@ class Soak:
         self._tell(f"change {name} {self.models[name]}")
         self._declare()
 
+    def fetch_one(self) -> None:
+        """A model is to have bytes that are not there, so that the process downloads something."""
+        used = {declared.content for declared in self.models.values()}
+        name = self._any_model()
+        absent = self._rng.choice(sorted(set(range(len(CONTENTS))) - used))
+        self.models[name] = replace(self.models[name], content=absent)
+        self._tell(f"fetch {name} {self.models[name]}")
+        self._declare()
+
     def limit(self) -> None:
         """Other limits hold."""
         most = self._rng.randint(1, 6)
