@@ -475,7 +475,7 @@ class Figures:
     queued: tuple[Digest, ...] = ()
     """In the order in which they will start."""
     preflight_enabled: bool = True
-    """Whether a HEAD request comes before a download."""
+    """Whether a HEAD request may come before a download."""
     preflight_ok: int = 0
     """HEAD requests whose answer allowed the download."""
     preflight_denied: int = 0

@@ -106,6 +106,7 @@ def build_node(parts: Parts, *, watches: bool) -> Node:
         trigger,
         new_id=new_id,
         hub_host=host_port(settings.hf_endpoint).host,
+        preflight=settings.preflight,
     )
     backends = Backends(
         registry,

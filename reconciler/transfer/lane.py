@@ -67,8 +67,10 @@ class ThreadLane:
         new_id: Callable[[], str],
         *,
         hub_host: str,
+        preflight: bool = True,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        """`preflight`: whether the attempts that `new_attempts` makes may send HEAD requests; figures say so."""
         self._registry = registry
         self._store = store
         self._clock = clock
@@ -84,6 +86,7 @@ class ThreadLane:
         patience = Patience(clock, jitter)
         self._docket = Docket(clock, self._permits, self._clerk, self._staff, hub_host, patience)
         self._throttle = Throttle(clock)
+        self._preflight = preflight
         self._foreseen: Counter[bool | None] = Counter()
         self._free_bytes: int | None = None
         self._egress = EgressPolicy()
@@ -177,6 +180,7 @@ class ThreadLane:
             return Figures(
                 self._permits.concurrency(),
                 self._permits.queued(),
+                preflight_enabled=self._preflight,
                 preflight_ok=self._foreseen[False],
                 preflight_denied=self._foreseen[True],
                 preflight_skipped=self._foreseen[None],

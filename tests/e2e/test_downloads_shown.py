@@ -57,6 +57,7 @@ def progress(follower: Follower, status: str, count: int) -> list[Sent]:
 
 def test_permits_the_queue_and_what_runs_are_shown(machine: Machine, origin: OriginSimulator) -> None:
     declare(machine, origin, "big", "other", "third", concurrency={"max": 1, "hard_cap": 4}, defaults={"retries": 5})
+    machine.variables["RECONCILER_PREFLIGHT"] = "false"
     with serving(machine) as node:
         node.until(lambda: node.get("/readyz") and states(node, "big", "other", "third")[0] == "downloading")
         node.until(lambda: metrics(node)["counters"]["queued"] == 2)
@@ -76,6 +77,7 @@ def test_permits_the_queue_and_what_runs_are_shown(machine: Machine, origin: Ori
         assert counted["jobs"][sha256(BIG)]["corr_id"] == running["corr_id"]
         assert counted["inflight"] == {sha256(BIG): {"primary": "models/big", "followers": [], "count": 1}}
         assert counted["runtime"]["retries"] == 5
+        assert counted["runtime"]["preflight_enabled"] is False
         assert (counted["counters"]["admitted"], counted["counters"]["started"]) == (1, 1)
         listed = [(row["job"]["state"], row["position"], row["for"]) for row in machine.listed("downloads")]
         assert listed == [("downloading", None, ["models/big"]), ("queued", 1, ["models/other"]),
