@@ -19,6 +19,8 @@ from reconciler.ports import Registry, Views
 
 RenderRecord = Callable[[Entry, Mapping[Digest, int], str | None], bytes]
 """(entry, sizes, redacted URL of its first file or None) → the validated model record."""
+UrlOf = Callable[[str], str | None]
+"""Reference of an object → where its first file comes from, redacted; None: from nowhere."""
 
 _TOPICS = {Kind.MODEL: Topic.MODELS_CHANGED, Kind.ADAPTER: Topic.ADAPTERS_CHANGED, Kind.SLOT: Topic.SLOTS_CHANGED}
 
@@ -28,7 +30,7 @@ def write_entries(
     backends: Backends,
     render: RenderRecord,
     sizes: Mapping[Digest, int],
-    urls: Mapping[str, str],
+    url_of: UrlOf,
 ) -> Mapping[str, ReconcilerError]:
     """All entries are registered and visible, in two commits however many there are.
 
@@ -48,7 +50,7 @@ def write_entries(
     events = (*gone.events, *(_changed(op, action.reason) for action, op in actions))
     registry.commit(ChangeSet((*gone.changes, *(PutEntry(entry) for entry in entries.values())), events))
     models = {a.id: entries[a.id] for a, op in actions if op.spec.kind is Kind.MODEL}
-    unseen = _show(models, backends.views, lambda entry: render(entry, sizes, urls.get(entry.spec.ref)))
+    unseen = _show(models, backends.views, lambda entry: render(entry, sizes, url_of(entry.spec.ref)))
     backends.views.sync()
     shown = models.keys() - unseen.keys()
     registry.commit(ChangeSet((), tuple(_record_written(op) for a, op in actions if a.id in shown)))

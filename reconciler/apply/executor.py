@@ -79,8 +79,8 @@ class Executor:
         self._render = render
         self._acted = acted
 
-    def apply(self, plan: Plan, observed: ObservedState, urls: Mapping[str, str]) -> Outcome:
-        """Everything of `plan` that can be done now is done; `urls` is reference → redacted URL of its first file."""
+    def apply(self, plan: Plan, observed: ObservedState, url_of: entries.UrlOf) -> Outcome:
+        """Everything of `plan` that can be done now is done."""
         self._backends.lane.ensure(plan.jobs)
         results: dict[str, Result] = {}
         for batch in _batches(plan.actions):
@@ -91,22 +91,22 @@ class Executor:
                     ready.append(action)
                 else:
                     results[action.id] = early
-            for result in self._run(tuple(ready), plan, observed, urls):
+            for result in self._run(tuple(ready), plan, observed, url_of):
                 results[result.id] = result
         return Outcome(tuple(results[action.id] for action in plan.actions))
 
     def _run(
-        self, batch: tuple[Action, ...], plan: Plan, observed: ObservedState, urls: Mapping[str, str]
+        self, batch: tuple[Action, ...], plan: Plan, observed: ObservedState, url_of: entries.UrlOf
     ) -> Iterator[Result]:
         if not batch:
             return
         try:
-            done = self._carry_out(batch, plan, observed, urls)
+            done = self._carry_out(batch, plan, observed, url_of)
         except ReconcilerError as error:
             if len(batch) > 1:
                 # One bad member must not hold back the others: each is tried alone, which is harmless to repeat.
                 for action in batch:
-                    yield from self._run((action,), plan, observed, urls)
+                    yield from self._run((action,), plan, observed, url_of)
                 return
             result = _failure(batch[0].id, error)
             self._acted(batch[0], result)
@@ -118,7 +118,7 @@ class Executor:
             yield result
 
     def _carry_out(
-        self, batch: tuple[Action, ...], plan: Plan, observed: ObservedState, urls: Mapping[str, str]
+        self, batch: tuple[Action, ...], plan: Plan, observed: ObservedState, url_of: entries.UrlOf
     ) -> Mapping[str, Result]:
         """Carry out a batch of one kind of operation; the results that are not simply done."""
         backends = self._backends
@@ -128,7 +128,7 @@ class Executor:
                 return {a.id: Result(a.id, ResultStatus.WAITING) for a in batch}
             case WriteEntry():
                 sizes = _sizes(batch, observed)
-                failures = entries.write_entries(_pairs(batch, WriteEntry), backends, self._render, sizes, urls)
+                failures = entries.write_entries(_pairs(batch, WriteEntry), backends, self._render, sizes, url_of)
                 return {i: _failure(i, error) for i, error in failures.items()}
             case RemoveEntry():
                 entries.remove_entries(_pairs(batch, RemoveEntry), backends)

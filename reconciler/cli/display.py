@@ -67,7 +67,9 @@ class Display:
 
     def progress(self, running: tuple[Progress, ...], jobs: tuple[Job, ...]) -> None:
         """The running jobs are shown as they are now; a job that began to wait has been told once."""
-        self._labels = {j.spec.digest: f"{j.spec.owners[0]}" for j in running if j.spec.owners} | self._labels
+        for each in running:
+            if each.spec.owners:
+                self._labels.setdefault(each.spec.digest, f"{each.spec.owners[0]}")
         for job in jobs:
             wait = (job.digest, instant(job.next_attempt_at))
             if job.state is JobState.WAITING and wait not in self._waits:

@@ -221,6 +221,7 @@ class Converger:
         lane, wake_at = self._node.backends.lane, look.plan.wake_at
         not_before = self._now() + pass_s * PASS_SHARE
         moving = self._whole and _is_moving(look)
+        tick_at = self._now()
         while True:
             if wake_at is not None and self._node.backends.clock.now() >= wake_at:
                 return True
@@ -234,8 +235,12 @@ class Converger:
                 return False
             if news and self._now() >= not_before:
                 return True
-            news = self._trigger.wait(TICK_S) or self._is_redirected() or news
-            self._watcher.progress(lane.progress(), self._jobs)
+            woken = self._trigger.wait(TICK_S)
+            news = woken or news
+            if not woken or self._now() >= tick_at:  # small files wake it hundreds of times a second
+                tick_at = self._now() + TICK_S
+                news = self._is_redirected() or news
+                self._watcher.progress(lane.progress(), self._jobs)
 
     def _is_redirected(self) -> bool:
         """Whether an operator, in another process, decided something since the last look."""

@@ -74,8 +74,8 @@ class Node:
         self.backends.lane.set_limits(desired.limits)
         self.backends.lane.set_budgets(desired.budgets)
         self.backends.lane.set_egress(desired.egress)
-        urls = {weights.ref: _url(weights) for weights in desired.weights()}
-        return self._executor.apply(look.plan, look.observed, urls)
+        weights = {each.ref: each for each in desired.weights()}
+        return self._executor.apply(look.plan, look.observed, lambda ref: _url(weights[ref]))
 
     def conditions(self, desired: DesiredState, look: Look, around: Circumstances) -> tuple[Condition, ...]:
         """The conditions that hold at `look`."""

@@ -87,7 +87,7 @@ class ApplyNode:
             self.runtimes,
         )
         executor = Executor(backends, lambda entry, sizes, url: b"{}", lambda action, result: None)
-        return Pass(plan, executor.apply(plan, observed, {}))
+        return Pass(plan, executor.apply(plan, observed, lambda _ref: None))
 
     def converge(self, *declared: Declared) -> ApplyNode:
         """Passes until nothing is left; what is started becomes healthy after each."""
