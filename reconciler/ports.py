@@ -109,7 +109,7 @@ class Part(Protocol):
         ...
 
     def meta(self) -> PartMeta | None:
-        """Its meta, None if there is none or it is unreadable (then: start from byte 0)."""
+        """Its meta; None if there is none or it is unreadable: nobody knows which source its bytes are of."""
         ...
 
     def put_meta(self, meta: PartMeta) -> None:

@@ -20,6 +20,7 @@ from reconciler.manifest.scalars import (
     TEXT,
     choice,
     integer,
+    whole_number,
 )
 from reconciler.manifest.shapes import Group, GroupList, ListType, fields, group, groups, scalar, several
 
@@ -54,7 +55,7 @@ SOFT = scalar(
 HARD = scalar(
     "hard",
     POSITIVE_DURATION,
-    "How long a download may take, from its admission on, before a person must decide; default: no limit.",
+    "How long a download may take, from its admission on, before it is given up; default: no limit.",
     examples=("6h",),
 )
 DEGRADE_AT = scalar(
@@ -103,9 +104,11 @@ PRUNING = group(
 
 PROVIDER = scalar("provider", TEXT, "Who it comes from; default: the scheme of the first source.")
 LABELS = several("labels", ListType(TEXT), "Words to find it by.", examples=(["chat", "code"],))
+MAX_SEGMENTS = 16
+# Each is a connection and a thread; more from one host is rudeness, and servers treat it so.
 SEGMENTS = scalar(
     "segments",
-    integer(1),
+    whole_number(1, MAX_SEGMENTS),
     "Ranges of one file that are downloaded at once, 1 for never; default: as many as pay, for large files and where "
     "the server supports ranges.",
     examples=(4,),

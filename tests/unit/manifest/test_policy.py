@@ -47,6 +47,13 @@ def test_there_is_at_least_one_segment(value: str) -> None:
     )
 
 
+@pytest.mark.parametrize("value", ["17", "100000"])
+def test_there_are_no_more_segments_than_a_host_bears(value: str) -> None:
+    assert error(body(f"defaults: {{segments: {value}}}\n")) == (
+        f"m/a.yaml:2:22: defaults.segments: wanted a whole number from 1 to 16, got {value!r}"
+    )
+
+
 # ---- priority ----------------------------------------------------------------------------------
 
 
