@@ -186,13 +186,20 @@ class Channel:
             rest = rest[sent:]
 
     def secure(self, context: ssl.SSLContext, server_name: str) -> None:
-        """The connection is TLS with a certificate for `server_name`."""
-        sock = context.wrap_socket(self.sock, server_hostname=server_name, do_handshake_on_connect=False)
-        self.sock, self._slice_s = sock, -1.0
-        self._enter(CONNECT_TIMEOUT_S)
-        self._watch.wait(
-            sock.do_handshake, limit_s=CONNECT_TIMEOUT_S, late=lambda: _connect_late(self._peer), peer=self._peer
-        )
+        """The connection is TLS with a certificate for `server_name`. Raises NetError, or what the stop raises."""
+        try:
+            sock = context.wrap_socket(self.sock, server_hostname=server_name, do_handshake_on_connect=False)
+        except OSError as error:  # it asks the connection whether it still is one
+            self._watch.check()
+            lost = _lost(self._peer, error)
+        else:
+            self.sock, self._slice_s = sock, -1.0
+            self._enter(CONNECT_TIMEOUT_S)
+            self._watch.wait(
+                sock.do_handshake, limit_s=CONNECT_TIMEOUT_S, late=lambda: _connect_late(self._peer), peer=self._peer
+            )
+            return
+        raise lost  # out here: as its context, the error would keep the half-made socket open
 
     def close(self) -> None:
         """The socket is closed."""
