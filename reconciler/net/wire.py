@@ -72,7 +72,7 @@ def resolve_by_system(host: str, port: int) -> tuple[str, ...]:
     """The addresses of `host`, in the system's order; raises NetError."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
+    except OSError as error:  # gaierror, or what kept the resolver from asking
         raise NetError(Code.CONNECT, f"the name {host} was not resolved: {error.strerror}", transient=True) from None
     except UnicodeError:
         raise NetError(Code.CONNECT, f"{host} is not a name that can be resolved") from None
