@@ -13,6 +13,7 @@ import select
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,24 +61,30 @@ class Watch:
         self._withdraw: Callable[[], None] = lambda: None
         self.idle_timeout_s = 0.0
         self.active: socket.socket | None = None
-        """The socket in use: what `interrupt` shuts down."""
+        """The socket in use: what a stop shuts down."""
         self.ended = False
         """Whether the other side has ended the stream since the last request."""
         self.trace = Trace()
         """Of the request under way; whoever begins one puts its own here."""
         self._asked_s: float | None = None
+        self._lock = threading.Lock()
+        self._number = 0
+        """Of the call; a canceller may be late, and the socket in use then be the next one's."""
 
     def begin(self, call: Call) -> None:
         """The call's stop and idle limit count from now on."""
         self.end()
         self._stop = call.stop
         self.idle_timeout_s = call.idle_timeout_s
-        self._withdraw = call.stop.on_cancel(self.interrupt)
+        self._withdraw = call.stop.on_cancel(functools.partial(self._interrupt, self._number))
 
     def end(self) -> None:
         """No call runs; idle connections stay as they are."""
         self._withdraw()
-        self._stop, self._withdraw, self.active = _NeverStop(), lambda: None, None
+        with self._lock:
+            self._number += 1
+            self.active = None
+        self._stop, self._withdraw = _NeverStop(), lambda: None
         self._asked_s = None
 
     def asked(self) -> None:
@@ -98,15 +105,16 @@ class Watch:
         """Return while the call may go on; raises what its stop raises."""
         self._stop.check()
 
-    def interrupt(self) -> None:
-        """Whoever waits on the active socket wakes up; safe from any thread."""
-        sock = self.active
-        if sock is not None:
-            try:
-                # Not SSLSocket.shutdown: see the top of this file.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            except OSError:
-                pass  # closed meanwhile: nobody waits on it any more
+    def _interrupt(self, number: int) -> None:
+        """Whoever waits on the active socket wakes up, if the call is still that one; from any thread."""
+        with self._lock:
+            sock = self.active if number == self._number else None
+            if sock is not None:
+                try:
+                    # Not SSLSocket.shutdown: see the top of this file.
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                except OSError:
+                    pass  # closed meanwhile: nobody waits on it any more
 
     def wait(self, step: Callable[[], T], *, limit_s: float, late: Callable[[], NetError], peer: str) -> T:
         """What `step` returns; it is repeated after each slice until `limit_s` (0: for ever) is over."""

@@ -6,15 +6,19 @@ import os
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from reconciler.clock import SystemClock
+from reconciler.core.egress import EgressPolicy
 from reconciler.core.job import Code
 from reconciler.net.failure import NetError
+from reconciler.net.request import Call
 from reconciler.net.sockets import Channel, Watch, dial
-from tests.patience import until
+from reconciler.transfer.token import Canceled, CancelToken
+from tests.patience import PATIENCE_S, until
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close sends RST
 
@@ -35,6 +39,10 @@ def ends(watch: Watch) -> Iterator[tuple[Channel, socket.socket]]:
     channel.close()
 
 
+def call(token: CancelToken) -> Call:
+    return Call(EgressPolicy(), token, 10.0, "models.download", "corr-1", lambda row: None)
+
+
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # ssl drops the socket that it has half made
 def test_a_connection_that_is_reset_before_tls_begins_is_lost(ends: tuple[Channel, socket.socket]) -> None:
     channel, other = ends
@@ -46,3 +54,48 @@ def test_a_connection_that_is_reset_before_tls_begins_is_lost(ends: tuple[Channe
         channel.secure(ssl.create_default_context(), "models.example")
     assert (caught.value.code, caught.value.transient) == (Code.CONNECT, True)
     assert len(os.listdir("/proc/self/fd")) < files
+
+
+def test_a_cancel_that_comes_late_leaves_the_next_call_alone(watch: Watch, ends: tuple[Channel, socket.socket]) -> None:
+    channel, other = ends
+    late, held, let_go = CancelToken(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        assert let_go.wait(PATIENCE_S)
+
+    late.on_cancel(hold)
+    watch.begin(call(late))
+    canceller = threading.Thread(target=late.cancel)
+    canceller.start()
+    assert held.wait(PATIENCE_S)  # it has taken what it is to call, and not called it yet
+    watch.end()
+    watch.begin(call(CancelToken()))
+    channel.write(b"ask")
+    let_go.set()
+    canceller.join(PATIENCE_S)
+    other.sendall(b"answer")
+    assert channel.read(100) == b"answer"
+
+
+def test_a_cancel_in_time_wakes_whoever_waits(watch: Watch, ends: tuple[Channel, socket.socket]) -> None:
+    channel, other = ends
+    token = CancelToken()
+    watch.begin(call(token))
+    channel.write(b"ask")
+    token.cancel()
+    assert other.recv(100) == b"ask"
+    assert other.recv(100) == b""
+    with pytest.raises(Canceled):
+        channel.read(100)
+
+
+def test_a_call_that_is_cancelled_before_it_begins_ends_at_once(
+    watch: Watch, ends: tuple[Channel, socket.socket]
+) -> None:
+    channel, _ = ends
+    token = CancelToken()
+    token.cancel()
+    watch.begin(call(token))
+    with pytest.raises(Canceled):
+        channel.write(b"ask")
