@@ -11,6 +11,7 @@ what is on disk then is what a crash at that point leaves.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -119,14 +120,14 @@ def truncate(fd: int, path: PathText, size_bytes: int = 0) -> None:
         os.lseek(fd, size_bytes, os.SEEK_SET)
 
 
-def start_writing(fd: int, offset: int, size_bytes: int, path: PathText) -> None:
-    """The disk has begun to write that range of the file; nothing is awaited and nothing promised.
+def start_writing(fd: int, offset: int, size_bytes: int) -> None:
+    """The disk has begun to write that range of the file; nothing is awaited, nothing promised, and no error told.
 
     The advice that the range is not needed does so on Linux (sync_file_range(2) is not in Python),
     and drops only what is on the disk already.
     """
     if sys.platform == "linux":
-        with storage_errors("write", path):
+        with contextlib.suppress(OSError):
             os.posix_fadvise(fd, offset, size_bytes, os.POSIX_FADV_DONTNEED)
 
 
@@ -208,7 +209,7 @@ def write_together(files: Mapping[str, bytes], *, mode: int = 0o644) -> None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
                 opened.append((os.open(temp, flags, mode), temp))
             write_all(opened[-1][0], data, temp)
-            start_writing(opened[-1][0], 0, len(data), temp)
+            start_writing(opened[-1][0], 0, len(data))
         for fd, temp in opened:
             sync_file(fd, temp)
     finally:

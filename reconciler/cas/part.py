@@ -80,7 +80,7 @@ class FilePart:
         self._size_bytes += len(data)
         fresh_bytes = self._size_bytes - self._writing_bytes
         if fresh_bytes >= WRITING_STEP_BYTES:
-            durable.start_writing(self._fd, self._writing_bytes, fresh_bytes, self._path)
+            durable.start_writing(self._fd, self._writing_bytes, fresh_bytes)
             self._writing_bytes = self._size_bytes
 
     def write_at(self, offset_bytes: int, data: bytes | memoryview) -> None:

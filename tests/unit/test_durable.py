@@ -170,3 +170,12 @@ def test_every_file_of_several_is_durable_before_the_first_has_its_name(
     )
     durable.write_together({str(tmp_path / "a"): b"a", str(tmp_path / "b"): b"b"})
     assert verbs == ["write", "write", "fsync", "fsync", "rename", "rename"]
+
+
+def test_advice_that_is_not_taken_is_no_error() -> None:
+    ends = os.pipe()  # of which nothing can be advised
+    try:
+        durable.start_writing(ends[1], 0, 2**20)
+    finally:
+        for end in ends:
+            os.close(end)
