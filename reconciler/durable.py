@@ -196,9 +196,10 @@ def write_atomic(path: PathText, data: bytes, *, sync: bool = True, mode: int = 
 
 
 def write_together(files: Mapping[str, bytes], *, mode: int = 0o644) -> None:
-    """Every file holds its data, as after `write_atomic` without `sync`; for one error, none of the names is new.
+    """Every file holds its data, as after `write_atomic` without `sync`.
 
-    The disk writes all of them at once: most of the fsyncs find nothing left to do.
+    The disk writes all of them at once: most of the fsyncs find nothing left to do. After an error no file is new, or,
+    when it was a rename that failed, those before it in the mapping are.
     """
     temps = {path: _temp_beside(path) for path in files}
     opened: list[tuple[int, str]] = []

@@ -161,6 +161,14 @@ def test_several_files_keep_their_old_content_when_one_can_not_be_written(tmp_pa
     durable.write_together({})
 
 
+def test_several_files_are_new_up_to_the_one_that_does_not_get_its_name(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    with pytest.raises(TransientError):
+        durable.write_together({str(tmp_path / name): b"new" for name in "abc"})
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert not (tmp_path / "c").exists()
+
+
 def test_every_file_of_several_is_durable_before_the_first_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
