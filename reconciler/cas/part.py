@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 
 from reconciler import durable
@@ -28,7 +29,7 @@ def blob_stat(found: os.stat_result) -> BlobStat:
 
 
 class FilePart:
-    """`ports.Part` on an open file; appends, and is used by one thread."""
+    """`ports.Part` on an open file; used by one thread, but for `write_at`."""
 
     def __init__(self, root: str, digest: Digest, fd: int, require: Callable[[], None], names: SharedSync) -> None:
         self._names = names
@@ -42,6 +43,7 @@ class FilePart:
         if not self._size_bytes:
             # What is left when a crash came between publishing and removing the meta.
             durable.unlink(self._meta_path)
+        self._growing = threading.Lock()
         self._has_meta = self._size_bytes > 0
         """False: there is certainly none, as nobody else writes it."""
 
@@ -86,7 +88,8 @@ class FilePart:
     def write_at(self, offset_bytes: int, data: bytes | memoryview) -> None:
         """`data` lies at the offset."""
         durable.write_all_at(self._fd, data, offset_bytes, self._path)
-        self._size_bytes = max(self._size_bytes, offset_bytes + len(data))
+        with self._growing:
+            self._size_bytes = max(self._size_bytes, offset_bytes + len(data))
 
     def read_into(self, offset_bytes: int, buffer: memoryview) -> int:
         """How many bytes from the offset on are in `buffer` now."""

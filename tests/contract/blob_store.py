@@ -266,6 +266,7 @@ class BlobStoreContract:
                 thread.start()
             for thread in threads:
                 thread.join()
+            assert part.size_bytes == len(DATA)
             part.publish()
 
         assert store.hash_blob(DIGEST, Place.BY_HASH, unchecked)[0] == DIGEST
