@@ -133,7 +133,10 @@ class Part(Protocol):
         ...
 
     def sync(self) -> None:
-        """What was written until now is on stable storage."""
+        """What was written until now is on stable storage.
+
+        After an error this part takes no meta and is not published, until it is opened anew.
+        """
         ...
 
     def keep_prefix(self, size_bytes: int) -> None:

@@ -46,6 +46,8 @@ class FilePart:
         self._growing = threading.Lock()
         self._has_meta = self._size_bytes > 0
         """False: there is certainly none, as nobody else writes it."""
+        self._lost: TransientError | None = None
+        """What `sync` raised. Bytes that the disk did not take are told of once: the next fsync would succeed."""
 
     @property
     def size_bytes(self) -> int:
@@ -65,6 +67,7 @@ class FilePart:
     def put_meta(self, meta: PartMeta) -> None:
         """The meta is exactly `meta`."""
         self._require()
+        self._demand_whole()
         self._has_meta = True
         durable.write_atomic(self._meta_path, part_meta.encode(meta), sync=False)
 
@@ -97,8 +100,13 @@ class FilePart:
             return os.preadv(self._fd, [buffer], offset_bytes)
 
     def sync(self) -> None:
-        """What was written until now is on stable storage."""
-        durable.sync_file(self._fd, self._path)
+        """What was written until now is on stable storage; after an error nothing is promised of this part any more."""
+        self._demand_whole()
+        try:
+            durable.sync_file(self._fd, self._path)
+        except TransientError as error:
+            self._lost = error
+            raise
 
     def keep_prefix(self, size_bytes: int) -> None:
         """It holds only its first `size_bytes`."""
@@ -119,6 +127,7 @@ class FilePart:
     def publish(self) -> BlobStat:
         """Its bytes are the blob, durably; the caller has verified them. One that could not be synced is gone."""
         self._require()
+        self._demand_whole()
         found = make_final(self._fd, self._root, self._digest, self._names, has_meta=self._has_meta)
         protect(self._fd)
         return found
@@ -127,6 +136,10 @@ class FilePart:
         """Neither part nor meta exists."""
         self._require()
         remove_part(self._root, self._digest)
+
+    def _demand_whole(self) -> None:
+        if self._lost is not None:
+            raise self._lost
 
 
 @contextlib.contextmanager

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from reconciler import durable
 from reconciler.core.digest import Digest
+from reconciler.core.errors import TransientError
 from reconciler.core.job import Code
 from reconciler.ports import PartMeta
+from reconciler.transfer import segments
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.segments import LEAST_BYTES
 from reconciler.transfer.token import Canceled
@@ -172,6 +175,32 @@ def test_what_a_kill_leaves_behind_the_last_mark_is_fetched_again_and_nothing_el
     assert sorted(str(each) for each in gets(origin)) == sorted(
         [f"bytes={quarter + 1000}-{2 * quarter - 1}", f"bytes={2 * quarter}-{3 * quarter - 1}"]
     )
+    assert sha256(rig) == DIGEST
+
+
+def test_what_the_disk_could_not_sync_is_fetched_again(
+    rig: Rig, origin: OriginSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = origin.put("/m", FILE, script=[SLOW, SLOW, SLOW, SLOW])
+    told: list[str] = []
+
+    def lose(effect: str) -> None:
+        if effect.startswith("before fsync") and effect.endswith(".part"):
+            told.append(effect)
+            if len(told) == 1:  # a disk tells once of what it lost
+                raise TransientError("the disk is gone")
+
+    monkeypatch.setattr(segments, "RECORD_EVERY_S", 0.1)
+    monkeypatch.setattr(durable, "on_effect", lose)
+    with pytest.raises(TransientError, match="the disk is gone"):
+        rig.fetch(url, DIGEST, SIZE)
+    with rig.store.open_part(DIGEST) as part:
+        meta = part.meta()
+    assert meta is not None
+    assert meta.segments == tuple((start, start) for start in range(0, SIZE, SIZE // 4))
+    rig.fetch(url, DIGEST, SIZE)
+    asked = gets(origin)
+    assert sorted(map(str, asked[4:])) == sorted(map(str, asked[:4]))
     assert sha256(rig) == DIGEST
 
 

@@ -7,6 +7,7 @@ from tests.fakes.origin import Fault
 from tests.faults.world import (
     HALF,
     HONEST,
+    MIB,
     SIZE,
     Disk,
     Expected,
@@ -23,6 +24,9 @@ from tests.faults.world import (
 CONNECT, HTTP, NOT_FOUND = Code.CONNECT, Code.HTTP, Code.NOT_FOUND
 IO, FULL = Code.IO, Code.DISK_INSUFFICIENT
 CUT = Fault(cut_after_bytes=HALF)
+TWO_SEGMENTS = 33 * MIB
+STEADY = Fault(bytes_per_s=TWO_SEGMENTS // 2 // 8)
+# A segment takes eight seconds: the part is synced before it is over.
 
 
 def second(name: str, first: Fault, *way: Code, requests: int = 2, sent: float = 1.0, **world: object) -> Row:
@@ -83,6 +87,11 @@ DISK = Group(
         ),
         disk("an error when the meta gets its name", NEW_META, *RENAMES, error="EIO", expected=waits(IO, IO, sent=1)),
         disk("an error when the part is synced", PART, "fsync", error="EIO", expected=waits(IO, sent=1)),
+        Row(
+            "an error, told of once, when a part in segments is synced",
+            World((STEADY, STEADY), size=TWO_SEGMENTS, segments=2, disk=Disk(PART, ("fsync",), "EIO", once=True)),
+            waits(IO, Code.INTERRUPTED, Code.INTERRUPTED, part=Part.KEPT, requests=3, sent=1),
+        ),
         disk(
             "an error when the part gets its final name",
             PART,

@@ -232,7 +232,8 @@ class Stage:
             self.download.store()
             calls = ",".join(f"?{call}" for call in disk.calls)
             path = self.folder / "store" / disk.path.format(sha=self.download.digest)
-            inject = ("-P", str(path), "-e", f"trace={calls}", "-e", f"inject={calls}:error={disk.error}:when=1+")
+            when = "1" if disk.once else "1+"
+            inject = ("-P", str(path), "-e", f"trace={calls}", "-e", f"inject={calls}:error={disk.error}:when={when}")
             words = [*STRACE, *inject, *words]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
         assert done.returncode == 0, done.stderr

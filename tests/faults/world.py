@@ -89,6 +89,8 @@ class Disk:
     path: str
     calls: tuple[str, ...]
     error: str
+    once: bool = False
+    """Only the first of them does."""
 
 
 @dataclass(frozen=True, slots=True)

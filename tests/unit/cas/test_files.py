@@ -7,10 +7,13 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reconciler import durable
+from reconciler.cas import layout
 from reconciler.cas.files import FileBlobStore
 from reconciler.core.digest import Digest, digest_of, generation_id
 from reconciler.core.entry import FileSet
@@ -49,6 +52,23 @@ def download(store: FileBlobStore, data: bytes = DATA) -> Digest:
 
 def file_set(*pairs: tuple[str, Digest]) -> FileSet:
     return FileSet(generation_id(pairs), tuple(sorted(pairs)))
+
+
+def part_path(store: FileBlobStore) -> str:
+    return f"{store.folder}/{layout.part(DIGEST)}"
+
+
+class FailsOnce:
+    """A disk that tells once of what it lost, as Linux does."""
+
+    def __init__(self, effect: str) -> None:
+        self._effect = effect
+        self._told = False
+
+    def __call__(self, effect: str) -> None:
+        if effect == self._effect and not self._told:
+            self._told = True
+            raise TransientError("the disk is gone")
 
 
 def test_looking_creates_nothing(tmp_path: Path) -> None:
@@ -224,6 +244,28 @@ def test_an_unreadable_meta_is_no_meta(root: Path, store: FileBlobStore) -> None
         part.put_meta(META)
         (root / "tmp" / f"{DIGEST}.part.meta").write_bytes(b"")
         assert part.meta() is None
+
+
+def test_a_part_that_could_not_be_synced_promises_nothing_more_until_it_is_opened_anew(
+    store: FileBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = len(DATA) // 2
+    with store.open_part(DIGEST) as part:
+        part.put_meta(replace(META, segments=((0, 0), (half, half))))
+        part.write_at(0, DATA)
+        monkeypatch.setattr(durable, "on_effect", FailsOnce(f"before fsync {part_path(store)}"))
+        with pytest.raises(TransientError):
+            part.sync()
+        for promise in (part.sync, lambda: part.put_meta(META), part.publish):
+            with pytest.raises(TransientError, match="the disk is gone"):
+                promise()
+
+    with store.open_part(DIGEST) as part:
+        assert part.meta() == replace(META, segments=((0, 0), (half, half)))
+        part.write_at(0, DATA)
+        part.sync()
+        part.publish()
+    assert set(store.scan().blobs) == {DIGEST}
 
 
 FOREIGN = ("README.md", "AB" * 32, "ab" * 32 + ".gguf", ".hidden")
