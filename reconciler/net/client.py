@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import httpx
 
@@ -173,10 +173,14 @@ class Session:
     def _follow(self, hops: tuple[Hop, ...], answer: Answer, entry: _LedgerEntry) -> Hop:
         try:
             self._watch.asked()  # what comes now is no answer either
-            _drain(answer)
+            for chunk in _short_body(answer):
+                entry.bytes_in += len(chunk)
             return _askable(next_hop(hops, answer.header("location")), hops[-1])
         except NetError as error:
             entry.failure = error
+            raise
+        except BaseException:
+            entry.write(Code.INTERRUPTED)
             raise
         finally:
             answer.close()
@@ -261,8 +265,7 @@ def _askable(hop: Hop, last: Hop) -> Hop:
     return hop
 
 
-def _drain(answer: Answer) -> None:
+def _short_body(answer: Answer) -> Iterable[Chunk]:
+    """The body if it is short enough to be read for its connection's sake."""
     length = answer.header("content-length") or ""
-    if length.isdecimal() and int(length) <= DRAIN_BYTES:
-        for _ in answer.body:
-            pass
+    return answer.body if length.isdecimal() and int(length) <= DRAIN_BYTES else ()

@@ -68,12 +68,12 @@ def failure(rig: Rig, url: str) -> FetchError:
 
 def test_a_redirect_is_followed_and_every_hop_is_in_the_ledger(rig: Rig, origin: OriginSimulator) -> None:
     origin.put("/b", DATA)
-    url = origin.put("/a", always=Fault(redirect="/b?signature=s3cret"))
+    url = origin.put("/a", always=Fault(redirect="/b?signature=s3cret", body=b"moved"))
     rig.fetch(url, DIGEST, SIZE)
     assert rig.blob(DIGEST) == DATA
     rows = [(row.decision, row.reason_code, row.bytes_in, row.port, row.corr_id) for row in rig.report.rows]
     assert rows == [
-        ("allow", "models.download", 0, origin.port, "corr-1"),
+        ("allow", "models.download", len(b"moved"), origin.port, "corr-1"),
         ("allow", "models.download", SIZE, origin.port, "corr-1"),
     ]
 
@@ -477,6 +477,17 @@ def test_a_cancel_ends_waiting_for_a_head_and_for_a_retry(rig: Rig, origin: Orig
     with pytest.raises(Canceled):
         rig.fetch(url, DIGEST, SIZE)
     assert rig.part(DIGEST) is None
+
+
+def test_a_cancel_within_the_body_of_a_redirect_is_in_the_ledger(rig: Rig, origin: OriginSimulator) -> None:
+    head = b"HTTP/1.1 302 Found\r\nLocation: /m\r\nContent-Length: 50000\r\n\r\n"
+    url = origin.put("/a", always=Fault(raw=head, endless=b"x", bytes_per_s=20))
+    timer = threading.Timer(0.5, rig.token.cancel)
+    timer.start()
+    with pytest.raises(Canceled):
+        rig.fetch(url, DIGEST, SIZE)
+    assert [row.reason_code for row in rig.report.rows] == ["interrupted"]
+    assert rig.report.rows[0].bytes_in > 0
 
 
 def test_a_cancelled_token_asks_nothing(rig: Rig, origin: OriginSimulator) -> None:

@@ -115,7 +115,7 @@ NONSENSE = Group(
                     bytes_per_s=20,
                 )
             ),
-            waits(Code.IDLE_TIMEOUT, Code.IDLE_TIMEOUT, Code.IDLE_TIMEOUT, requests=2),
+            waits(Code.IDLE_TIMEOUT, Code.IDLE_TIMEOUT, Code.IDLE_TIMEOUT, requests=2, sent=0.01),
         ),
         raw(
             "a body that never ends",
