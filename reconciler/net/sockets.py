@@ -25,7 +25,7 @@ from reconciler.net.request import Call, Stop
 from reconciler.ports import Clock
 
 SLICE_S = 1.0
-# What a person who pressed Ctrl-C waits at most for; the cost is one wake-up a second per silent socket.
+# What a person who pressed Ctrl-C waits at most for; the cost is a wake-up or two a second per silent socket.
 CONNECT_TIMEOUT_S = 10.0
 # Longer than three lost SYNs on a healthy link; a host that needs more is down.
 
@@ -164,7 +164,7 @@ class Channel:
         """
         limit_s = self._watch.idle_timeout_s
         if isinstance(self.sock, ssl.SSLSocket):
-            self._enter(limit_s)
+            self._enter(limit_s, waits=2)
             step = functools.partial(_gather, self.sock, buffer, self._slice_s)
         else:
             self._enter_kernel(limit_s)
@@ -225,9 +225,10 @@ class Channel:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_slice_s(limit_s)))
             self._kernel_waits = True
 
-    def _enter(self, limit_s: float) -> None:
+    def _enter(self, limit_s: float, waits: int = 1) -> None:
+        """So many waits in a row are a slice together."""
         self._watch.active = self.sock
-        slice_s = _slice_s(limit_s)
+        slice_s = _slice_s(limit_s) / waits
         if slice_s != self._slice_s:  # settimeout is a system call
             self.sock.settimeout(slice_s)
             self._slice_s = slice_s
@@ -293,9 +294,12 @@ def _timeval(seconds: float) -> bytes:
     return struct.pack("@ll", int(seconds), max(1, int(seconds % 1 * 1e6)))  # 0 would be: for ever
 
 
-def _gather(sock: ssl.SSLSocket, buffer: memoryview, slice_s: float) -> int:
-    """What MSG_WAITALL does for a plain socket: a TLS one gives 16 KiB at most each time."""
-    until_s = time.monotonic() + slice_s
+def _gather(sock: ssl.SSLSocket, buffer: memoryview, wait_s: float) -> int:
+    """What MSG_WAITALL does for a plain socket: a TLS one gives 16 KiB at most each time.
+
+    It takes two waits at most: the last one may begin just before the first would have been over.
+    """
+    until_s = time.monotonic() + wait_s
     count = sock.recv_into(buffer)
     last = count
     while last and count < len(buffer) and time.monotonic() < until_s:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import queue
 import socket
 import ssl
 import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +19,10 @@ from reconciler.clock import SystemClock
 from reconciler.core.egress import EgressPolicy
 from reconciler.core.job import Code
 from reconciler.net.failure import NetError
-from reconciler.net.request import Call
-from reconciler.net.sockets import Channel, Watch, dial
+from reconciler.net.request import Call, Stop
+from reconciler.net.sockets import SLICE_S, Channel, Watch, dial
 from reconciler.transfer.token import Canceled, CancelToken
+from tests.fixtures.certificate import make_certificate
 from tests.patience import PATIENCE_S, until
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close sends RST
@@ -39,8 +44,8 @@ def ends(watch: Watch) -> Iterator[tuple[Channel, socket.socket]]:
     channel.close()
 
 
-def call(token: CancelToken) -> Call:
-    return Call(EgressPolicy(), token, 10.0, "models.download", "corr-1", lambda row: None)
+def call(stop: Stop) -> Call:
+    return Call(EgressPolicy(), stop, 10.0, "models.download", "corr-1", lambda row: None)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # ssl drops the socket that it has half made
@@ -99,3 +104,40 @@ def test_a_call_that_is_cancelled_before_it_begins_ends_at_once(
     watch.begin(call(token))
     with pytest.raises(Canceled):
         channel.write(b"ask")
+
+
+class Looks:
+    """A stop that never comes, and when it was looked at."""
+
+    def __init__(self) -> None:
+        self.at_s: list[float] = []
+
+    def check(self) -> None:
+        self.at_s.append(time.monotonic())
+
+    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
+        return lambda: None
+
+
+def test_the_stop_is_looked_at_every_second_however_tls_records_come(
+    watch: Watch, ends: tuple[Channel, socket.socket], tmp_path: Path
+) -> None:
+    channel, other = ends
+    certificate, key = make_certificate(tmp_path, "models.example")
+    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    shown.load_cert_chain(certificate, key)
+    secured = queue.SimpleQueue[ssl.SSLSocket]()
+    server = threading.Thread(target=lambda: secured.put(shown.wrap_socket(other, server_side=True)))
+    server.start()
+    channel.secure(ssl.create_default_context(cafile=certificate), "models.example")
+    looks = Looks()
+    with secured.get(timeout=PATIENCE_S) as answering:
+        server.join(PATIENCE_S)
+        watch.begin(call(looks))
+        late = threading.Timer(0.9 * SLICE_S, answering.sendall, (b"x",))
+        late.start()
+        assert channel.fill(memoryview(bytearray(100))) == 1
+        looks.check()
+        late.join(PATIENCE_S)
+    # Two slices in a row would be 1.9 s; a busy machine may be late.
+    assert max(after - before for before, after in itertools.pairwise(looks.at_s)) < 1.6 * SLICE_S
