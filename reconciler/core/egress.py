@@ -52,9 +52,8 @@ class HostRule:
     subdomains: bool
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port is None else f":{self.port}"
-        return ("*." if self.subdomains else "") + host + port
+        return ("*." if self.subdomains else "") + _bracketed(self.host) + port
 
     def matches(self, host: str, port: int) -> bool:
         """Whether this entry names `host:port`; labels are compared whole, never as suffixes of text."""
@@ -92,6 +91,9 @@ class HostPort:
     scheme: str
     host: str
     port: int
+
+    def __str__(self) -> str:
+        return f"{_bracketed(self.host)}:{self.port}"
 
     def document(self) -> dict[str, JsonValue]:
         """As `dest` of an event."""
@@ -170,7 +172,7 @@ def refusal(policy: EgressPolicy, target: HostPort, *, exempt: HostPort | None =
         return Refusal(Reason.SCHEME, "the scheme is http and egress.allow_http is not set")
     if policy.allow is not None and not any(rule.matches(target.host, target.port) for rule in policy.allow):
         reason = Reason.PORT if any(rule.names(target.host) for rule in policy.allow) else Reason.ALLOWLIST
-        return Refusal(reason, f"{target.host}:{target.port} is not in egress.allow")
+        return Refusal(reason, f"{target} is not in egress.allow")
     return address_refusal(policy, target, (target.host,)) if is_address(target.host) else None
 
 
@@ -197,6 +199,10 @@ def _canonical(host: str | None) -> str:
     """`host` without a trailing dot; an address in its one usual spelling."""
     bare = (host or "").rstrip(".")
     return str(_address(bare) or bare)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

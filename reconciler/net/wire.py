@@ -108,7 +108,7 @@ class Wire:
             headers=headers,
             content=body or None,
         )
-        peer = f"{target.host}:{target.port}"
+        peer = str(target)
         with _wrapped(peer, self._watch):
             response = self._pool(target.scheme).handle_request(request)
         self._watch.answered()
@@ -164,7 +164,7 @@ class _Backend(httpcore.NetworkBackend):
         if refused is not None or not addresses:
             message = f"{host} has no address" if refused is None else refused.message
             raise NetError(Code.EGRESS_DENIED, message, hint=EGRESS_HINT)
-        return _Stream(dial(addresses[:MAX_ADDRESSES], port, self._watch, f"{host}:{port}"))
+        return _Stream(dial(addresses[:MAX_ADDRESSES], port, self._watch, str(route.target)))
 
 
 class _Stream(httpcore.NetworkStream):

@@ -163,6 +163,13 @@ def test_a_list_of_allowed_hosts_refuses_all_others() -> None:
     assert _refused(_policy("huggingface.co", "*.hf.co"), "https://cdn.hf.co/a") is None
 
 
+def test_a_refused_address_is_shown_as_the_list_takes_it() -> None:
+    assert _refused(_policy("huggingface.co"), "https://[2001:DB8::1]/a") == (
+        "[2001:db8::1]:443 is not in egress.allow"
+    )
+    assert _refused(_policy("[2606:4700::1]:443"), "https://[2606:4700::1]/a") is None
+
+
 def test_an_empty_list_allows_nothing() -> None:
     assert _refused(EgressPolicy(()), "https://example.com/a") is not None
 

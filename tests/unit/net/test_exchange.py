@@ -112,6 +112,11 @@ def test_nobody_listening_is_transient() -> None:
     assert (caught.value.code, caught.value.transient) == (Code.CONNECT, True)
 
 
+def test_an_address_of_ipv6_is_shown_in_brackets() -> None:
+    with pytest.raises(NetError, match=r"the connection to \[::1\]:9 failed"):
+        _ask(Question("http://[::1]:9/"))
+
+
 @pytest.mark.parametrize("url", ["http://localhost:1/", "http://192.0.2.1/", "http://10.0.0.1/", "http://example.com/"])
 def test_the_loopback_reach_asks_literal_loopback_addresses_only(url: str) -> None:
     with pytest.raises(NetError, match="not on this machine") as caught:
