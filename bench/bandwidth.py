@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from web_server import BLOCK, ROOT, Served, serving
+from web_server import BLOCK, ROOT, serving
 
 SECONDS = 10
 FILES = 100
@@ -69,7 +69,8 @@ def _rate(models: dict[str, object], bytes_per_s: int) -> float:
 
 def _reconcile(folder: Path, *words: str) -> str:
     argv = [sys.executable, "-m", "reconciler", *words, "--state-dir", str(folder / "state"), "-o", "json"]
-    return subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    ran = subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return ran.stdout
 
 
 if __name__ == "__main__":
