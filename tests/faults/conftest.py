@@ -7,9 +7,6 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.faults.stage import Measured
-from tests.faults.world import Part
-
 PROPERTY = "fault"
 
 
@@ -36,7 +33,7 @@ def lines(reports: Iterable[pytest.TestReport]) -> list[str]:
     for title, of_title in itertools.groupby(rows, lambda row: row[0]):
         told.append(title)
         told += [
-            f"  {name:{width}}  {_outcome(found)}{'  UNEXPLAINED' if failed else ''}"
+            f"  {name:{width}}  {found or 'nothing was measured'}{'  UNEXPLAINED' if failed else ''}"
             for _, name, found, failed in of_title
         ]
     return [*told, f"{len(rows)} rows, {sum(failed for *_, failed in rows)} unexplained"]
@@ -46,12 +43,3 @@ def _named(report: pytest.TestReport) -> tuple[str, str]:
     """Group and fault."""
     title, _, name = report.nodeid.partition("[")[2].removesuffix("]").partition(": ")
     return title, name
-
-
-def _outcome(found: object) -> str:
-    if not isinstance(found, Measured):
-        return "nothing was measured"
-    code = f" {found.code}" if found.code else ""
-    way = f", after {' '.join(found.way)}" if found.way else ""
-    kept = "" if found.part is Part.GONE else f"; the part {'is kept' if found.part is Part.KEPT else found.part}"
-    return f"{found.end}{code}; {found.requests} asked, {found.sent:.2f} sent{way}{kept}"

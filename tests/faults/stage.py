@@ -47,6 +47,12 @@ class Measured:
     way: tuple[Code, ...]
     message: str
 
+    def __str__(self) -> str:
+        code = f" {self.code}" if self.code else ""
+        way = f", after {' '.join(self.way)}" if self.way else ""
+        kept = "" if self.part is Part.GONE else f"; the part {'is kept' if self.part is Part.KEPT else self.part}"
+        return f"{self.end}{code}; {self.requests} asked, {self.sent:.2f} sent{way}{kept}"
+
     def differences(self, expected: Expected) -> list[str]:
         """What is not as expected."""
         pairs = (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.conftest import PROPERTY
 from tests.faults.matrix import MATRIX, rows
 from tests.faults.stage import Certificates, Stage
 from tests.faults.world import End, Part, Row
@@ -31,7 +32,7 @@ def test_a_fault_ends_as_its_row_says(
     require(world.disk is None or shutil.which("strace"), "strace lets the disk fail")
     with Stage(world, tmp_path, certificates) as stage:
         measured = stage.run()
-        record_property("fault", measured)
+        record_property(PROPERTY, f"{measured}")
         assert measured.differences(row.expected) == [], measured.message
         assert stage.check() == []
         if world.disk or world.file_limit:
