@@ -453,7 +453,7 @@ class Progress:
     spent_s: float = 0.0
     """How long it has held a permit: what time budgets count."""
     bytes_per_s: float | None = None
-    """How fast it is, smoothed over some seconds; None: nothing has come yet."""
+    """How fast it is, smoothed over some seconds; None: it has just begun."""
 
 
 @dataclass(frozen=True, slots=True)

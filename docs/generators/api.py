@@ -49,7 +49,7 @@ DOWNLOADS = """\
 - `position` is the place in the queue, counted from 1, of the first 100; null for all others.
 - `done_bytes`, `total_bytes` and `percent`; the last two are null where the size is unknown. `bytes_per_s` and
   `spent_s` (since its admission) are of running jobs. `eta_s` is how long the rest takes at its own rate, else at that
-  of earlier downloads; null where neither is known.
+  of earlier downloads; null where neither is known, or where nothing comes any more.
 - `part` is what lies on disk, as the last pass saw it: `{bytes, modified_at}`. `reconcile cancel DIGEST` removes it.
 """
 

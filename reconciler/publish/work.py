@@ -50,9 +50,9 @@ def percent(done_bytes: int, total_bytes: int | None) -> float | None:
 def eta_s(left_bytes: int | None, bytes_per_s: float | None, ewma_mib_s: float | None) -> int | None:
     """Whole seconds until so many bytes are there, at their own rate or else at that of earlier downloads.
 
-    None: the total is unknown, or no rate is.
+    None: the total is unknown, no rate is, or less than a byte comes in a second.
     """
-    rate = bytes_per_s or (ewma_mib_s or 0.0) * MIB
-    if left_bytes is None or rate <= 0:
+    rate = bytes_per_s if bytes_per_s is not None else (ewma_mib_s or 0.0) * MIB
+    if left_bytes is None or rate < 1:
         return None
     return math.ceil(left_bytes / rate)

@@ -70,13 +70,14 @@ def test_a_hundred_percent_is_all_of_it(done: int, total: int, share: float) -> 
 
 def test_an_estimate_takes_its_own_rate_and_else_that_of_earlier_downloads() -> None:
     fast = replace(running("a", 0, 60 * MIB), bytes_per_s=10.0 * MIB)
-    silent = replace(fast, bytes_per_s=None)
-    hashing = replace(silent, spec=replace(silent.spec, kind=JobKind.VERIFY))
+    fresh = replace(fast, bytes_per_s=None)
+    hashing = replace(fresh, spec=replace(fresh.spec, kind=JobKind.VERIFY))
+    silent, nearly = replace(fast, bytes_per_s=0.0), replace(fast, bytes_per_s=0.4)
 
-    jobs = (fast, silent, hashing)
+    jobs = (fast, fresh, hashing, silent, nearly)
     estimates = [shown(gone("a"), progress=(each,), figures=queued(ewma=2.0))["eta_s"] for each in jobs]
 
-    assert estimates == [6, 30, None], "a disk is not read at the speed of a network"
+    assert estimates == [6, 30, None, None, None], "no disk is read at the speed of a network, and silence never ends"
 
 
 def test_the_queue_is_listed_in_its_order_with_positions_and_estimates() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.transfer.speed import WEIGHT, Speed
+from reconciler.transfer.speed import BEGIN_S, WEIGHT, Speed
 from tests.fakes.clock import FakeClock
+
+OLD = 1 - WEIGHT
 
 
 def test_it_is_bytes_over_time_smoothed_and_starts_where_the_part_ended() -> None:
@@ -21,7 +23,7 @@ def test_it_is_bytes_over_time_smoothed_and_starts_where_the_part_ended() -> Non
     clock.advance(2)
     speed.reached(12000)
     seen.append(speed.bytes_per_s)
-    assert seen == [None, 1000, pytest.approx(WEIGHT * 3000 + (1 - WEIGHT) * 1000)]
+    assert seen == [None, 1000, pytest.approx(3000 - OLD**2 * 2000)], "two seconds weigh twice"
 
 
 def test_a_start_from_byte_0_is_no_negative_speed() -> None:
@@ -47,3 +49,42 @@ def test_silence_brings_it_down() -> None:
         speed.reached(1000)
     assert speed.bytes_per_s is not None
     assert speed.bytes_per_s < 2
+
+
+def test_a_line_that_falls_silent_is_slower_at_each_look() -> None:
+    clock = FakeClock()
+    speed = Speed(clock)
+    clock.advance(1)
+    speed.reached(1000)
+    seen = []
+    for _ in range(3):
+        clock.advance(1)
+        seen.append(speed.bytes_per_s)
+    speed.starts_at(1000)
+    seen.append(speed.bytes_per_s)  # another try brings no bytes
+    clock.advance(285)
+    speed.reached(2000)
+    seen.append(speed.bytes_per_s)
+    assert seen == pytest.approx([1000, OLD * 1000, OLD**2 * 1000, OLD**2 * 1000, 1000 / 285])
+
+
+def test_bytes_in_bursts_are_no_silence_between_them() -> None:
+    clock = FakeClock()
+    speed = Speed(clock)
+    seen = []
+    for burst in range(1, 4):
+        clock.advance(4)
+        seen.append(speed.bytes_per_s)
+        speed.reached(4000 * burst)
+        seen.append(speed.bytes_per_s)
+    assert seen == [None, *[1000] * 5]
+
+
+def test_what_does_not_begin_stands_still() -> None:
+    clock = FakeClock()
+    speed = Speed(clock)
+    clock.advance(BEGIN_S / 2)
+    seen = [speed.bytes_per_s]
+    clock.advance(BEGIN_S / 2)
+    seen.append(speed.bytes_per_s)
+    assert seen == [None, 0]
