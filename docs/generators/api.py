@@ -54,17 +54,18 @@ DOWNLOADS = """\
 """
 
 FIGURES = """\
-Counters begin at 0 when the node starts. A job counts once, however many objects want its digest.
+Counters begin at 0 when the node starts. A job counts once, however many objects want its digest. Jobs of the kind
+`verify` bring nothing: of the counters they are only in `queued`.
 """
 
 METRICS_ITEMS = (
     (
         "`counters`",
-        "`started`, `admitted`, `resumed`, `canceled`, `completed`, `completed_cached` (nothing had to be fetched; not "
-        "among `completed`), `errors`, `bytes_total` (received from other hosts), `preflight_ok`, `preflight_denied`, "
-        "`preflight_skipped`, `coalesced` (an object joined the job of another); `queued` is how many wait now; "
-        "`ewma_mbps` is the throughput of whole downloads in MiB/s, smoothed and kept over restarts, null before the "
-        "first",
+        "`started`, `admitted`, `resumed`, `canceled`, `completed`, `completed_cached` (nothing had to be fetched, as "
+        "by `adopt-hash`; not among `completed`), `errors`, `bytes_total` (received from other hosts), `preflight_ok`, "
+        "`preflight_denied`, `preflight_skipped`, `coalesced` (an object joined the job of another); `queued` is how "
+        "many wait now; `ewma_mbps` is the throughput of whole downloads in MiB/s, smoothed and kept over restarts, "
+        "null before the first",
     ),
     (
         "`concurrency`",

@@ -20,7 +20,7 @@ from prometheus_client.core import CounterMetricFamily
 from reconciler.core.action import JOB_OPERATIONS, Action, StartProcess
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import Event, EventId, Topic
-from reconciler.core.job import Code, reason_of
+from reconciler.core.job import Code, JobKind, reason_of
 from reconciler.core.job import Status as JobStatus
 from reconciler.core.observed import BlobObserved, ObservedState, Place, StoreStatus
 from reconciler.core.plan import Footing
@@ -159,7 +159,7 @@ class Metrics:
 
     def _count_job(self, event: Event) -> None:
         payload = event.payload
-        if payload.get("cached") is True:
+        if payload.get("cached") is True and payload.get("kind") != JobKind.VERIFY:  # which brings nothing
             self._fetched.labels("cache").inc(_number(payload.get("bytes")))
         if payload.get("status") != JobStatus.ERROR.value:
             return

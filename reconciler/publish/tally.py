@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.core.event import Event, JsonValue, Topic
-from reconciler.core.job import Status
+from reconciler.core.job import JobKind, Status
 
 _COUNTED = {
     Status.STARTED: "started",
@@ -19,7 +19,7 @@ _COUNTED = {
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Counters that only grow; every download counts once, however many objects want it."""
+    """Counters that only grow; every job that brings bytes counts once, however many objects want them."""
 
     started: int = 0
     admitted: int = 0
@@ -52,6 +52,8 @@ def counted(tally: Tally, events: Iterable[Event]) -> Tally:
 
 def _download(tally: Tally, payload: Mapping[str, JsonValue]) -> Tally:
     if "primary" in payload:  # the same fact, told to another object that wants the digest
+        return tally
+    if payload.get("kind") == JobKind.VERIFY:  # it brings nothing
         return tally
     status = payload.get("status")
     if status == Status.COMPLETE:

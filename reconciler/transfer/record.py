@@ -222,7 +222,7 @@ def told(spec: JobSpec, job: Job, status: Status, facts: Mapping[str, JsonValue]
 
 def told_complete(spec: JobSpec, job: Job, size_bytes: int) -> tuple[EventDraft, ...]:
     """The same when all bytes are there and verified."""
-    cached = job.code is Code.CACHED
+    cached = job.code is Code.CACHED or job.kind is not JobKind.FETCH
     sizes: dict[str, JsonValue] = {"bytes": size_bytes, "downloaded": size_bytes, "total": size_bytes}
     return told(spec, job, Status.COMPLETE, {**sizes, "cached": cached})
 

@@ -175,6 +175,8 @@ def test_a_download_for_several_objects_counts_once() -> None:
     series.tell(Topic.DOWNLOAD_PROGRESS, failed)
     series.tell(Topic.DOWNLOAD_PROGRESS, {**failed, "id": "models/b", "primary": "models/a"})
     series.tell(Topic.DOWNLOAD_PROGRESS, {"id": "models/c", "status": "complete", "cached": True, "bytes": 9})
+    proved: dict[str, JsonValue] = {"id": "models/e", "kind": "verify", "status": "complete"}
+    series.tell(Topic.DOWNLOAD_PROGRESS, {**proved, "cached": True, "bytes": 70})
     series.tell(Topic.DOWNLOAD_PROGRESS, {"id": "models/d", "status": "error"})
     found = series.read()
     assert found["verification_failures_total"] == 1

@@ -463,6 +463,26 @@ def test_what_the_journal_tells_is_counted_once() -> None:
     assert rig.publisher.documents.item("models_metrics", "requests") == {"total": 1, "denied": 0}
 
 
+def test_a_re_hash_counts_as_a_download_only_where_it_brings_bytes_that_were_not_ours() -> None:
+    rig = Rig()
+    rig.tick(DOWNLOADING)
+    for tag, kind in (("a", "verify"), ("b", "adopt-hash")):
+        for state in ("queued", "admitted", "started", "error"):
+            rig.download(tag, state, kind=kind)
+        rig.download(tag, "complete", kind=kind, cached=True)
+    rig.tick()
+
+    counters = rig.publisher.documents.item("models_metrics", "counters")
+
+    assert counters is not None
+    assert {name: count for name, count in counters.items() if count} == {
+        "started": 1,
+        "admitted": 1,
+        "completed_cached": 1,
+        "errors": 1,
+    }
+
+
 class FullDisk(MemoryRegistry):
     """Its disk is full for a while."""
 

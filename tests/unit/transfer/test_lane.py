@@ -725,6 +725,7 @@ class TestRehashing:
         assert row.verified_at is not None
         assert node.origins.asked == []
         assert node.statuses() == ["queued", "complete"]
+        assert node.told()[-1].payload["cached"] is True, "nothing was fetched"
 
     def test_quarantined_bytes_are_restored_and_the_history_says_so(self, node: Node) -> None:
         digest = node.own(ONE, verified=False)
