@@ -93,8 +93,8 @@ in the order of their digests. A page has an `ETag` of its own and can't be wait
 Begin at 0 and follow `next_offset` until it is null. An `offset` behind the last page gives the last page; one that is
 no multiple of `limit` belongs to the page on which it falls, so it may have no `prev_offset` though rows come before.
 
-`path` is where the bytes lie, or will lie, relative to the store; `present` says whether they do. An unknown size is
-null and the smallest of all.
+`path` is where the bytes lie, or will lie, relative to the store; `present` says whether they do. `bytes` is what lies
+there, else what a manifest declares. An unknown size is null and the smallest of all.
 """
 
 PROBES = """\

@@ -76,7 +76,7 @@ def _named(view: View) -> Iterator[Named]:
 
 def _facts(digest: Digest, row: _Row, blobs: Mapping[Digest, BlobObserved]) -> HashFacts:
     blob = blobs.get(digest)
-    size_bytes = row.size_bytes if row.size_bytes is not None or blob is None else blob.size_bytes
+    size_bytes = row.size_bytes if blob is None or blob.size_bytes is None else blob.size_bytes
     is_present = blob is not None and blob.place is Place.BY_HASH
     return HashFacts(digest, size_bytes, is_present, tuple(sorted(row.providers)), tuple(sorted(row.refs)))
 

@@ -116,9 +116,10 @@ def _is_verified(blob: BlobObserved | None) -> bool:
 
 
 def _size(file: FileSpec | EntryFile, blob: BlobObserved | None) -> int | None:
-    """As declared, else as on disk; None: unknown until the bytes are here."""
-    declared = file.size_bytes if isinstance(file, FileSpec) else None
-    return declared if declared is not None or blob is None else blob.size_bytes
+    """As on disk, else as declared, which nobody has checked; None: unknown until the bytes are here."""
+    if blob is not None and blob.size_bytes is not None:
+        return blob.size_bytes
+    return file.size_bytes if isinstance(file, FileSpec) else None
 
 
 def _file(file: FileSpec | EntryFile, size_bytes: int | None, blob: BlobObserved | None) -> JsonObject:

@@ -25,9 +25,9 @@ def test_a_digest_has_one_row_however_many_name_it() -> None:
     }  # fmt: skip
 
 
-def test_the_size_is_the_first_that_is_declared_else_that_on_disk_else_unknown() -> None:
+def test_the_size_is_that_on_disk_else_the_first_that_is_declared_else_unknown() -> None:
     declared = (
-        model("a", file("one", size=None), file("two", size=None)),
+        model("a", file("one", size=None), file("two", size=5)),
         model("b", file("one", size=7), file("three", size=None)),
     )
 

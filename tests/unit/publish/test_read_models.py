@@ -96,6 +96,14 @@ def test_a_model_that_is_registered_with_other_bytes_is_not_registered_as_declar
     assert list(found["files"]) == ["new.gguf"]
 
 
+def test_the_bytes_on_disk_are_counted_as_they_are_and_not_as_declared() -> None:
+    spec = model("a", file("a", size=5), file("b", "b", size=7))
+
+    found = items("models", view(status(desired(spec), observed(blob("a", size=60), gone("b", part=3)))))["a"]
+
+    assert (found["bytes"], [each["bytes"] for each in found["files"].values()]) == (67, [60, 7])
+
+
 def test_an_unknown_size_is_null() -> None:
     found = items("models", view(status(desired(model("a", file("a"), file("b", size=None))))))["a"]
 
