@@ -69,7 +69,7 @@ def observe(  # noqa: PLR0913 — one per port that is looked through
     snapshot = registry.snapshot()
     status, problem = store_status(snapshot.facts.get(STORE_ID), store.store_id(), store.folder)
     free_bytes, total_bytes = store.disk_space()  # before the scan, or bytes that arrive in between count twice
-    scan = store.scan() if status is StoreStatus.READY else _NOTHING
+    scan = store.scan() if status is StoreStatus.READY else NO_STORE
     observed = ObservedState(
         node=NodeFacts(
             store=status,
@@ -129,7 +129,7 @@ def _slots(
     return found
 
 
-_NOTHING = StoreScan({}, {}, {}, frozenset(), ())
+NO_STORE = StoreScan({}, {}, {}, frozenset(), ())
 
 
 def _paths(facts: Mapping[str, str]) -> tuple[str, ...] | None:

@@ -17,12 +17,13 @@ from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Job
 from reconciler.core.ledger import ledger_schema_text
-from reconciler.core.observed import ObservedState
+from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.report import Diagnostic
 from reconciler.loop.last_good import LastGood
 from reconciler.loop.revisions import last_desired
 from reconciler.loop.source import read_layers, real_paths
 from reconciler.manifest.load import load
+from reconciler.observe import NO_STORE, STORE_ID, store_status
 from reconciler.plan.needs import Need, needs
 from reconciler.ports import PartStat, RegistrySnapshot
 from reconciler.settings import Settings
@@ -75,15 +76,22 @@ class Downloads:
     needed: Mapping[Digest, Need]
     """What the last accepted manifests want, in the order in which it is queued."""
     at: datetime
+    store_problem: str = ""
+    """Why nothing is known of partial downloads; empty: the store is there."""
+    unreadable: tuple[str, ...] = ()
+    """What of the store could not be read, each as `path: error`."""
 
 
 def read_downloads(settings: Settings) -> Downloads:
     """Jobs, partial downloads, and what wants them; takes no lock and writes nothing."""
     desired = accepted(settings)
     with open_registry(settings) as registry:
-        jobs = registry.snapshot().jobs
-    parts = FileBlobStore(settings.store_dir).scan().parts
-    return Downloads(jobs, parts, {} if desired is None else needs(desired), SystemClock().now())
+        snapshot = registry.snapshot()
+    store = FileBlobStore(settings.store_dir)
+    status, problem = store_status(snapshot.facts.get(STORE_ID), store.store_id(), store.folder)
+    found = store.scan() if status is StoreStatus.READY else NO_STORE
+    needed = {} if desired is None else needs(desired)
+    return Downloads(snapshot.jobs, found.parts, needed, SystemClock().now(), problem, found.unreadable)
 
 
 def accepted(settings: Settings) -> DesiredState | None:

@@ -104,15 +104,19 @@ class Reporter:
             case Output.TREE | Output.GITHUB:
                 self.terminal.say(*lines)
 
-    def show_items(self, items: Sequence[dict[str, JsonValue]], lines: Iterable[str]) -> None:
-        """`items` for programs, `lines` for people."""
+    def show_items(
+        self, items: Sequence[dict[str, JsonValue]], lines: Iterable[str], errors: Sequence[Diagnostic] = ()
+    ) -> None:
+        """`items` for programs, `lines` for people, and why there may be more: the command has failed then."""
         match self.output:
             case Output.JSON:
-                self.terminal.say(as_json({"items": list(items)}))
+                failure = failure_document(Exit.FAILED, errors) if errors else {}
+                self.terminal.say(as_json({"items": list(items), **failure}))
             case Output.JSONL:
-                self.terminal.say(*as_jsonl(items))
+                self.terminal.say(*as_jsonl(items), *(failure_lines(Exit.FAILED, errors) if errors else ()))
             case Output.TREE | Output.GITHUB:
                 self.terminal.say(*lines)
+        self.terminal.tell(*error_lines(errors))
 
     def _confirm_command(self, plan: Plan) -> str:
         return confirm_command(self.argv, plan.fuse.confirm) if plan.fuse else ""

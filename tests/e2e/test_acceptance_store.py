@@ -73,6 +73,19 @@ def test_a_store_that_is_away_stops_everything_until_it_is_back(converged: Machi
     assert origin.requests == []
 
 
+def test_downloads_are_not_said_to_be_none_where_nobody_can_know(converged: Machine) -> None:
+    assert converged.run("get", "downloads").exit_code == 0
+    tmp = converged.store / "tmp"
+    tmp.rename(converged.base / "parts")
+    tmp.write_bytes(b"no folder")
+    ran = converged.run("get", "downloads")
+    assert (ran.exit_code, ran.out, ran.err) == (1, "", f"reconcile: {tmp}: Not a directory\n")
+    converged.store.rename(converged.base / "away")
+    ran = converged.run("get", "downloads")
+    assert (ran.exit_code, ran.out) == (1, "")
+    assert "is its disk mounted?" in ran.err
+
+
 def test_an_empty_folder_in_place_of_the_store_is_no_store(converged: Machine, origin: OriginSimulator) -> None:
     away = converged.base / "away"
     converged.store.rename(away)

@@ -11,6 +11,7 @@ from reconciler.cli.render.inventory import Listing
 from reconciler.cli.render.table import prose_table, table
 from reconciler.cli.reporting import reporter
 from reconciler.core.desired import Kind
+from reconciler.core.report import Exit
 from reconciler.ports import RegistrySnapshot
 from reconciler.settings import Settings
 
@@ -44,9 +45,11 @@ def get(
     listing = _listing(what, limit, context, settings)
     printer = reporter(context.terminal, settings, context.argv)
     shown = prose_table if listing.prose else table
-    lines = shown(listing.head, listing.rows, context.terminal.width) if listing.rows else [f"No {what}."]
-    printer.show_items(listing.documents, lines)
-    return 0
+    lines = shown(listing.head, listing.rows, context.terminal.width) if listing.rows else []
+    if not lines and not listing.errors:
+        lines = [f"No {what}."]
+    printer.show_items(listing.documents, lines, listing.errors)
+    return int(Exit.FAILED if listing.errors else Exit.OK)
 
 
 def _listing(what: What, limit: int, context: Context, settings: Settings) -> Listing:

@@ -11,8 +11,11 @@ from reconciler.cli.render.text import time_of
 from reconciler.core.digest import Digest
 from reconciler.core.job import Job, JobState
 from reconciler.core.quantity import format_duration, format_size
+from reconciler.core.report import Diagnostic
 from reconciler.plan.document import JsonObject, instant
 from reconciler.ports import PartStat
+
+_WHERE = "mount the disk or pass the right --store-dir"
 
 _ORDER = (
     JobState.VERIFYING,
@@ -54,7 +57,15 @@ def downloads(found: Downloads) -> Listing:
     lines += [(digest, None, None) for digest in sorted(found.parts) if digest not in found.jobs]
     rows = tuple(_row(digest, job, place, found) for digest, job, place in lines)
     documents = tuple(_document(digest, job, place, found) for digest, job, place in lines)
-    return Listing(("DIGEST", "STATE", "QUEUE", "ON DISK", "OF", "AGE", "FOR"), rows, documents)
+    head = ("DIGEST", "STATE", "QUEUE", "ON DISK", "OF", "AGE", "FOR")
+    return Listing(head, rows, documents, errors=tuple(_errors(found)))
+
+
+def _errors(found: Downloads) -> Iterator[Diagnostic]:
+    if found.store_problem:
+        yield Diagnostic("StoreMissing", found.store_problem, hint=_WHERE)
+    for what in found.unreadable:
+        yield Diagnostic("StorageOperationFailed", what)
 
 
 def _in_order(found: Downloads) -> Iterator[tuple[Job, int | None]]:

@@ -15,6 +15,7 @@ from reconciler.core.job import Job
 from reconciler.core.ledger import ledger_document
 from reconciler.core.observed import BlobRow
 from reconciler.core.quantity import format_size
+from reconciler.core.report import Diagnostic
 from reconciler.core.status import Condition, ConditionType
 from reconciler.plan.document import JsonObject, condition_document, instant
 from reconciler.ports import RegistrySnapshot
@@ -30,6 +31,8 @@ class Listing:
     """One per row, with every value in full."""
     prose: bool = False
     """Whether the last column is a text of any length."""
+    errors: tuple[Diagnostic, ...] = ()
+    """Why rows may be missing."""
 
 
 def weights(snapshot: RegistrySnapshot, kind: Kind) -> Listing:

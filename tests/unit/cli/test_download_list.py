@@ -120,6 +120,42 @@ def test_every_value_is_in_the_document() -> None:
     }  # fmt: skip
 
 
+AWAY = replace(made(), store_problem="the store directory /s has no store.json: is its disk mounted?")
+HALF = replace(made(parts={"a": part(70)}), unreadable=("/s/tmp/x: Permission denied",))
+
+
+def test_a_store_that_is_away_is_no_store_without_downloads() -> None:
+    ran = run(FakeProgram(downloads=AWAY), "get", "downloads")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.splitlines() == [
+        "reconcile: the store directory /s has no store.json: is its disk mounted?",
+        "  hint: mount the disk or pass the right --store-dir",
+    ]
+
+
+def test_what_can_not_be_read_is_said_beside_what_can() -> None:
+    ran = run(FakeProgram(downloads=HALF), "get", "downloads")
+
+    assert (ran.code, ran.err) == (1, "reconcile: /s/tmp/x: Permission denied\n")
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["DIGEST", digest("a")[:12]]
+
+
+def test_programs_are_told_too_that_something_may_be_missing() -> None:
+    whole = json.loads(run(FakeProgram(downloads=HALF), "get", "downloads", "-o", "json").out)
+    *rows, error, end = run(FakeProgram(downloads=HALF), "get", "downloads", "-o", "jsonl").out.splitlines()
+
+    assert ([row["digest"] for row in whole["items"]], whole["exit_code"]) == ([digest("a")], 1)
+    assert [each["reason"] for each in whole["errors"]] == ["StorageOperationFailed"]
+    assert [json.loads(row)["digest"] for row in rows] == [digest("a")]
+    assert json.loads(error)["reason"] == "StorageOperationFailed"
+    assert json.loads(end) == {"type": "exit", "exit_code": 1}
+
+
+def test_jobs_are_known_without_the_store() -> None:
+    assert out("jobs", AWAY) == "No jobs.\n"
+
+
 @pytest.mark.parametrize(("mtime_ns", "shown"), [(2**63 * 1000, "-"), (-(2**63) * 1000, "-"), (2**62, "0s")])
 def test_a_part_of_any_time_is_listed(mtime_ns: int, shown: str) -> None:
     found = made(parts={"a": PartStat(1, mtime_ns)})
