@@ -123,6 +123,7 @@ class Job:
     updated_at: datetime
     code: Code | None = None
     message: str = ""
+    """Why, in words. A queued job has one if it had a permit, and so stands in front."""
     next_attempt_at: datetime | None = None
     server_asked: bool = False
     """Whether `next_attempt_at` is what the origin asked for (Retry-After), not our own back-off."""

@@ -90,10 +90,11 @@ def set_aside(record: Record, outcome: SetAside, at: datetime) -> Decision:
 
 
 def queue_in_front(record: Record, outcome: HostFull, at: datetime) -> Decision:
-    """Its turn came long ago: it is the first in line at the next host."""
+    """Its turn came long ago: it is the first in line at the next host, and its row says why it queues again."""
     record.next_source, record.failures, record.in_front = outcome.next_source, outcome.failures, True
-    record.job = after(record.job, (*at_work(record.job), Happening.NO_ROOM), at=at)
-    return Decision((PutJob(record.job),), told_of(record.spec, record.job, Happening.NO_ROOM))
+    job = after(record.job, (*at_work(record.job), Happening.NO_ROOM), at=at)
+    record.job = replace(job, message=Happening.NO_ROOM.value)
+    return Decision((PutJob(record.job),), told_of(record.spec, job, Happening.NO_ROOM))
 
 
 def put_off(record: Record, outcome: Wait, pause: Pause, at: datetime, now_s: float) -> Decision:

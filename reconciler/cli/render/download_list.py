@@ -13,6 +13,7 @@ from reconciler.core.job import Job, JobState
 from reconciler.core.quantity import format_duration, format_size
 from reconciler.core.report import Diagnostic
 from reconciler.plan.document import JsonObject, instant
+from reconciler.plan.needs import Need
 from reconciler.ports import PartStat
 
 _WHERE = "mount the disk or pass the right --store-dir"
@@ -73,16 +74,21 @@ def _in_order(found: Downloads) -> Iterator[tuple[Job, int | None]]:
     rank = {digest: number for number, digest in enumerate(found.needed)}
 
     def turn(job: Job) -> tuple[object, ...]:
-        need = found.needed.get(job.digest)
-        urgency = -need.priority if need is not None and job.state is JobState.QUEUED else 0
-        at = job.next_attempt_at or job.updated_at
-        return _ORDER.index(job.state), urgency, at, rank.get(job.digest, len(rank)), job.digest
+        at_s = (job.next_attempt_at or job.updated_at).timestamp()
+        line = (0, False, at_s) if job.state is not JobState.QUEUED else _line(job, found.needed.get(job.digest), at_s)
+        return _ORDER.index(job.state), *line, rank.get(job.digest, len(rank)), job.digest
 
     place = 0
     for job in sorted(found.jobs.values(), key=turn):
         is_queued = job.state is JobState.QUEUED
         place += is_queued
         yield job, place if is_queued else None
+
+
+def _line(job: Job, need: Need | None, at_s: float) -> tuple[int, bool, float]:
+    """First the urgent, then what says why it queues again: that stands in front, the last one first."""
+    came_back = bool(job.message)
+    return 0 if need is None else -need.priority, not came_back, -at_s if came_back else at_s
 
 
 def _row(digest: Digest, job: Job | None, place: int | None, found: Downloads) -> tuple[str, ...]:

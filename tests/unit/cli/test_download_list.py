@@ -85,6 +85,14 @@ def test_the_queue_is_in_its_order_the_urgent_first_then_by_time_then_as_declare
     assert [line.split()[3] for line in lines] == ["1", "2", "3", "4"]
 
 
+def test_a_job_that_gave_its_permit_back_stands_in_front_of_those_as_urgent() -> None:
+    urgent = replace(model("u"), priority=5)
+    again = [replace(job(tag, JobState.QUEUED, at_s), message="no room") for tag, at_s in (("b", 50), ("c", 60))]
+    found = made(job("a", JobState.QUEUED), *again, job("u", JobState.QUEUED), wanted=(model("a"), urgent))
+
+    assert [each["digest"] for each in items("jobs", found)] == [digest(tag) for tag in ("u", "c", "b", "a")]
+
+
 def test_what_waits_is_listed_by_its_next_try() -> None:
     found = made(job("a", JobState.WAITING, next_s=50), job("b", JobState.WAITING, 9, next_s=5))
 

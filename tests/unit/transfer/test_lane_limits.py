@@ -136,7 +136,10 @@ class TestSources:
         node.origins.serve(B, TWO)
         node.lane.ensure((first, replace(second, owners=("models/b",)), third))
         until(lambda: "queued" in node.statuses("models/b")[1:])
-        assert job_of(node, second).state is JobState.QUEUED
+        again, other = job_of(node, second), job_of(node, third)
+        assert (again.state, again.message) == (JobState.QUEUED, "the host of its next source has no permit left")
+        assert (other.state, other.message) == (JobState.QUEUED, "")
+        assert all("error" not in event.payload for event in node.told("models/b"))
         assert node.lane.figures().queued == (second.digest, third.digest)
         node.origins.serve(B, ONE)
         node.lane.ensure((first,))
