@@ -124,7 +124,8 @@ PAYLOADS: dict[Topic, tuple[str, dict[str, str]]] = {
             "reason_code": "what it was for, or what went wrong",
             "posture": "of the policy that decided: `off`, `public`, `allowlist` or `custom`",
             "project_id": "`RECONCILER_PROJECT_ID`",
-            "dest": "`{host, ip, sni, port, protocol}`; without `ip` there was no connection, without `sni` no TLS",
+            "dest": "`{host, ip, sni, port, protocol}`; without `ip` there was no connection, "
+            "without `sni` no name was sent",
             "bytes_in": "of the body, received",
             "bytes_out": "of the request, sent",
             "duration_ms": "how long it took",

@@ -48,7 +48,7 @@ class LedgerRow:
     ip: str | None = None
     """The address that was connected to; None: there was no connection."""
     sni: str | None = None
-    """The name that was asked for in the TLS handshake; None: there was none."""
+    """The name that was asked for in the TLS handshake; None: no name was sent."""
     bytes_out: int | None = None
     """Head and body of the request, before TLS; None: nobody counted."""
     error: str | None = None

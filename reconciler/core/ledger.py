@@ -47,7 +47,7 @@ _DEST: JsonValue = {
     "properties": {
         "host": _TEXT,
         "ip": {**_TEXT, "description": "what was connected to; absent: there was no connection"},
-        "sni": {**_TEXT, "description": "the name in the TLS handshake; absent: there was none"},
+        "sni": {**_TEXT, "description": "the name in the TLS handshake; absent: no name was sent"},
         "port": {"type": "integer", "minimum": 1, "maximum": 65535},
         "protocol": {"enum": list(DEFAULT_PORTS)},
     },
