@@ -271,6 +271,28 @@ def test_a_part_that_could_not_be_synced_promises_nothing_more_until_it_is_opene
 FOREIGN = ("README.md", "AB" * 32, "ab" * 32 + ".gguf", ".hidden")
 
 
+MIB = 2**20
+SEGMENTS = PartMeta(META.sources, 64 * MIB, ((0, MIB), (32 * MIB, 33 * MIB)))
+
+
+@pytest.mark.parametrize(
+    ("meta", "expected"),
+    [(None, 64 * MIB), (META, 64 * MIB), (SEGMENTS, 2 * MIB)],
+    ids=["no meta", "one stream", "segments"],
+)
+def test_only_a_part_of_segments_has_holes_whatever_the_file_system_says_of_blocks(
+    root: Path, store: FileBlobStore, meta: PartMeta | None, expected: int
+) -> None:
+    """A file with a hole stands for one whose blocks are counted late, or compressed."""
+    with store.open_part(DIGEST) as part:
+        part.write_at(0, b"x" * MIB)
+        if meta is not None:
+            part.put_meta(meta)
+    os.truncate(root / "tmp" / f"{DIGEST}.part", 64 * MIB)
+
+    assert store.scan().parts[DIGEST].size_bytes == expected
+
+
 def test_foreign_files_are_not_seen_and_outlive_everything(root: Path, store: FileBlobStore) -> None:
     foreign = [root / folder / name for folder in ("by-hash", "tmp", "quarantine", "corrupt") for name in FOREIGN]
     files = file_set(("a.gguf", DIGEST), ("sub/b.gguf", DIGEST))
