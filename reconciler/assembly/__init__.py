@@ -6,6 +6,7 @@ from reconciler.assembly.converge import RunOptions, run
 from reconciler.assembly.late import plan_against, serve
 from reconciler.assembly.look import (
     Downloads,
+    SchemaName,
     observe_now,
     read_downloads,
     read_events,
@@ -24,6 +25,7 @@ __all__ = [
     "Downloads",
     "Observer",
     "RunOptions",
+    "SchemaName",
     "ServeOptions",
     "Service",
     "VerifyReport",

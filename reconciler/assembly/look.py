@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, assert_never
 
 from reconciler.assembly.build import observe_with, open_registry
 from reconciler.cas.files import FileBlobStore
@@ -102,12 +103,18 @@ def accepted(settings: Settings) -> DesiredState | None:
         return None
 
 
-def schema(what: str) -> str:
-    """The JSON Schema of a `manifest`, a `model-record` or an `egress-ledger` row, as text."""
-    if what == "manifest":
-        text: str = importlib.import_module("reconciler.manifest.schema").schema_text()
-    elif what == "model-record":
-        text = importlib.import_module("reconciler.registry.record").record_schema_text()
-    else:
-        text = ledger_schema_text()
+SchemaName = Literal["manifest", "model-record", "egress-ledger"]
+
+
+def schema(what: SchemaName) -> str:
+    """The JSON Schema of it, as text."""
+    match what:
+        case "manifest":
+            text: str = importlib.import_module("reconciler.manifest.schema").schema_text()
+        case "model-record":
+            text = importlib.import_module("reconciler.registry.record").record_schema_text()
+        case "egress-ledger":
+            text = ledger_schema_text()
+        case _:
+            assert_never(what)
     return text

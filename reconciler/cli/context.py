@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from reconciler.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from reconciler.assembly import Downloads, Observer, RunOptions, ServeOptions, Service, VerifyReport
+    from reconciler.assembly import Downloads, Observer, RunOptions, SchemaName, ServeOptions, Service, VerifyReport
     from reconciler.core.event import Event, EventId
     from reconciler.core.history import HistoryRow, LedgerRow
     from reconciler.core.observed import ObservedState
@@ -106,8 +106,8 @@ class Assembly(Protocol):
         """Converge until a signal ends it; the exit code."""
         ...
 
-    def schema(self, what: str) -> str:
-        """The JSON Schema of a `manifest` or a `model-record`."""
+    def schema(self, what: SchemaName) -> str:
+        """The JSON Schema of it."""
         ...
 
 

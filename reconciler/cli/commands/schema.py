@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from reconciler.assembly import SchemaName
 from reconciler.cli.options import Given
 
 
-def schema(what: Literal["manifest", "model-record", "egress-ledger"] = "manifest", /, *, context: Given) -> int:
+def schema(what: SchemaName = "manifest", /, *, context: Given) -> int:
     """Print the JSON Schema of a manifest, of the record of a model in `models/<name>.json`, or of a ledger row.
 
     Parameters

@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass, field, replace
 
 from reconciler import assembly
-from reconciler.assembly import Downloads, Observer, RunOptions, ServeOptions, Service, VerifyReport
+from reconciler.assembly import Downloads, Observer, RunOptions, SchemaName, ServeOptions, Service, VerifyReport
 from reconciler.cli.main import main
 from reconciler.cli.terminal import Terminal
 from reconciler.core.event import Event, EventId
@@ -120,7 +120,7 @@ class FakeProgram:
         self._enter(settings, options)
         return self.report.exit_code
 
-    def schema(self, what: str) -> str:
+    def schema(self, what: SchemaName) -> str:
         return assembly.schema(what)
 
 

@@ -372,6 +372,10 @@ def test_a_condition_in_the_journal_reads_as_in_the_log() -> None:
 
 
 def test_schemas_are_json() -> None:
-    for what in ([], ["manifest"], ["model-record"]):
-        document = json.loads(run(FakeProgram(), "schema", *what).out)
+    titles = set()
+    for what in ("manifest", "model-record", "egress-ledger"):
+        document = json.loads(run(FakeProgram(), "schema", what).out)
         assert document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+        titles.add(document["title"])
+    assert len(titles) == 3
+    assert run(FakeProgram(), "schema").out == run(FakeProgram(), "schema", "manifest").out
