@@ -30,7 +30,7 @@ COMMANDS = {
     ),
     "validate": "Check manifests; needs no store.",
     "status": "Every object: ready or not, why, and when it is tried next.",
-    "get": "List models, slots, adapters, jobs, blobs, history, directives or conditions.",
+    "get": "List what this node has, such as models, downloads or blobs.",
     "gc": "Prune by the last good manifests.",
     "undelete": "Take a model or blob out of quarantine.",
     "pin": "Protect a model or blob from pruning.",
@@ -44,7 +44,7 @@ COMMANDS = {
     "down": "Stop the processes of all slots until the next run.",
     "verify": "Re-hash blobs and move corrupt ones aside.",
     "events": "What happened lately, oldest first.",
-    "schema": "Print the JSON Schema of a manifest or model record.",
+    "schema": "Print the JSON Schema of manifests, or of what the program writes.",
 }
 
 
