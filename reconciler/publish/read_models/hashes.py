@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from reconciler.core.desired import FileSpec
@@ -15,8 +14,8 @@ from reconciler.publish.read_models.view import JsonObject, View
 
 NAME = "models_hashes"
 
-Named = tuple[str, str, FileSpec | EntryFile]
-"""(reference of what names it, its provider, the file)."""
+Namer = tuple[str, str]
+"""(reference of what names a digest, its provider)."""
 
 
 class HashFacts(NamedTuple):
@@ -25,61 +24,50 @@ class HashFacts(NamedTuple):
     digest: Digest
     size_bytes: int | None
     is_present: bool
-    providers: tuple[str, ...]
-    refs: tuple[str, ...]
+    namers: tuple[Namer, ...]
+    """As they were found, so one can be there twice: to sort them is left to the few items that are made anew."""
 
     def item(self) -> JsonObject:
         """The item. `path` is relative to the store: where the store lies is of no use to other machines."""
+        refs = sorted({ref for ref, _ in self.namers})
         return {
             "sha256": self.digest,
             "bytes": self.size_bytes,
             "path": f"{Place.BY_HASH}/{self.digest}",
             "present": self.is_present,
-            "providers": list(self.providers),
-            "models": _names("models", self.refs),
-            "adapters": _names("adapters", self.refs),
+            "providers": list[JsonValue](sorted({provider for _, provider in self.namers})),
+            "models": _names("models", refs),
+            "adapters": _names("adapters", refs),
         }
 
 
 def facts(view: View) -> Iterable[tuple[str, HashFacts]]:
     """Every digest of what is declared or registered, sorted."""
-    rows: dict[Digest, _Row] = {}
-    for ref, provider, file in _named(view):
-        row = rows.setdefault(file.digest, _Row())
-        row.refs.add(ref)
-        row.providers.add(provider)
-        if row.size_bytes is None and isinstance(file, FileSpec):
-            row.size_bytes = file.size_bytes
+    namers: dict[Digest, list[Namer]] = {}
+    declared_bytes: dict[Digest, int] = {}
+    for namer, files in _named(view):
+        for file in files:
+            namers.setdefault(file.digest, []).append(namer)
+            if isinstance(file, FileSpec) and file.size_bytes is not None:
+                declared_bytes.setdefault(file.digest, file.size_bytes)
     blobs = view.status.observed.blobs
-    return ((digest, _facts(digest, rows[digest], blobs)) for digest in sorted(rows))
+    for digest in sorted(namers):
+        yield digest, _facts(digest, declared_bytes.get(digest), blobs.get(digest), namers[digest])
 
 
-@dataclass(slots=True)
-class _Row:
-    """What is known of a digest so far."""
-
-    refs: set[str] = field(default_factory=set)
-    providers: set[str] = field(default_factory=set)
-    size_bytes: int | None = None
-    """As the first declaration that knows it says."""
-
-
-def _named(view: View) -> Iterator[Named]:
-    """Every file of what is declared, then of what is registered: an update names old and new bytes."""
+def _named(view: View) -> Iterator[tuple[Namer, tuple[FileSpec, ...] | tuple[EntryFile, ...]]]:
+    """The files of what is declared, then of what is registered: an update names old and new bytes."""
     for weights in view.status.desired.weights():
-        for file in weights.files:
-            yield weights.ref, weights.provider, file
+        yield (weights.ref, weights.provider), weights.files
     for ref, seen in view.status.observed.entries.items():
-        for entry_file in seen.entry.spec.files:
-            yield ref, seen.entry.spec.provider, entry_file
+        yield (ref, seen.entry.spec.provider), seen.entry.spec.files
 
 
-def _facts(digest: Digest, row: _Row, blobs: Mapping[Digest, BlobObserved]) -> HashFacts:
-    blob = blobs.get(digest)
-    size_bytes = row.size_bytes if blob is None or blob.size_bytes is None else blob.size_bytes
+def _facts(digest: Digest, declared_bytes: int | None, blob: BlobObserved | None, namers: list[Namer]) -> HashFacts:
+    size_bytes = declared_bytes if blob is None or blob.size_bytes is None else blob.size_bytes
     is_present = blob is not None and blob.place is Place.BY_HASH
-    return HashFacts(digest, size_bytes, is_present, tuple(sorted(row.providers)), tuple(sorted(row.refs)))
+    return HashFacts(digest, size_bytes, is_present, tuple(namers))
 
 
-def _names(section: str, refs: tuple[str, ...]) -> list[JsonValue]:
+def _names(section: str, refs: list[str]) -> list[JsonValue]:
     return [ref.partition("/")[2] for ref in refs if ref.startswith(f"{section}/")]
