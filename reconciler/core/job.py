@@ -128,3 +128,8 @@ class Job:
     server_asked: bool = False
     """Whether `next_attempt_at` is what the origin asked for (Retry-After), not our own back-off."""
     corr_id: str = ""
+
+    @property
+    def awaits_window(self) -> bool:
+        """Whether nothing keeps it back but the time of day: it was not tried, so nothing has failed."""
+        return self.state is JobState.WAITING and self.code is Code.ADMISSION_DENIED

@@ -124,7 +124,8 @@ def _result(action: Action, left: Mapping[str, Action], ended: Ended) -> Result:
     job = ended.look.observed.jobs.get(Digest(action.name)) if action.is_job else None
     if job is None or result.status is ResultStatus.BLOCKED:
         return result
-    failed = job.state is JobState.ERROR or (job.state is JobState.WAITING and not job.server_asked)
+    is_willing = job.server_asked or job.awaits_window
+    failed = job.state is JobState.ERROR or (job.state is JobState.WAITING and not is_willing)
     status = ResultStatus.FAILED if failed and job.code is not None else ResultStatus.WAITING
     return Result(action.id, status, job.code, job.message or f"{job.state} when the run ended")
 

@@ -296,7 +296,7 @@ def _gone_wrong(actions: list[Action], jobs: Mapping[str, Job], around: Circumst
         job = jobs.get(action.name) if action.is_job and action.waits is None else None
         if job is not None and job.state is JobState.ERROR:
             return _failed(job, stalled=True)
-        if job is not None and job.state is JobState.WAITING:
+        if job is not None and job.state is JobState.WAITING and not job.awaits_window:
             return _failed(job, stalled=False)
     for action in actions:
         failure = around.failures.get(action.id)

@@ -235,6 +235,14 @@ class LaneContract:
         assert self.ran(harness, fetch(DATA)) is None
         assert self.verified(harness)
 
+    def test_a_job_that_is_to_wait_for_a_window_says_so_and_until_when(self, harness: LaneHarness) -> None:
+        opening = harness.clock.now() + timedelta(hours=2)
+        for at in (opening, opening + timedelta(hours=24)):
+            job = self.ran(harness, replace(fetch(DATA), held=JobState.WAITING, held_until=at))
+            assert job is not None
+            assert job.awaits_window
+            assert job.next_attempt_at == harness.lane.next_attempt_at() == at
+
     def test_what_rested_when_the_last_process_ended_runs_in_the_next_one(self, harness: LaneHarness) -> None:
         harness.serve(DATA)
         self.ran(harness, replace(fetch(DATA), held=JobState.PAUSED))

@@ -147,11 +147,12 @@ class FakeLane:
     def _rest(self, spec: JobSpec, held: JobState) -> None:
         row = self._found.pop(spec.digest, None)
         job = self._jobs[spec.digest][1] if spec.digest in self._jobs else row
-        if job is not None and job.state is held:
+        if job is not None and job.state is held and job.next_attempt_at == spec.held_until:
             self._jobs[spec.digest] = (spec, job)
             return
-        code = Code.CANCELED if held is JobState.CANCELED else None
+        code = {JobState.CANCELED: Code.CANCELED, JobState.WAITING: Code.ADMISSION_DENIED}.get(held)
         job = Job(spec.digest, spec.kind, held, 0, self._clock.now(), code, corr_id=f"fake-{spec.digest}")
+        job = replace(job, next_attempt_at=spec.held_until)
         self._jobs[spec.digest] = (spec, job)
         self._commit((PutJob(job),), spec, Status(held.value), code)
         self._wake()

@@ -146,6 +146,17 @@ def test_the_daemon_starts_downloads_at_the_opening_and_lays_them_to_rest_at_the
     assert machine.reason("models/a") == "Converged"
 
 
+def test_the_pass_at_the_opening_tells_of_no_failure(tmp_path: Path) -> None:
+    machine = Served(tmp_path, wanting("a"))
+    machine.serves("a")
+    machine.lane.held.add(digest("a"))
+    running_at(machine, OPENING + timedelta(seconds=1))
+    assert machine.reason("models/a") == "Progressing"
+    assert machine.condition("models/a", "FetchFailed") is None
+    told = {t.condition.reason for t in machine.transitions if t.condition.object == "models/a"}
+    assert told == {"OutsideWindow", "Progressing"}
+
+
 def test_one_daemon_wakes_for_the_windows_by_itself(tmp_path: Path) -> None:
     rare = replace(wanting("a"), schedule=replace(NIGHTS, reconcile_s=7 * 86_400.0))
     machine = Served(tmp_path, rare)

@@ -137,6 +137,15 @@ def test_a_job_that_waits_because_its_origin_asked_has_not_failed() -> None:
     )
 
 
+def test_a_job_that_rested_until_its_window_opened_just_now_has_not_failed() -> None:
+    resting = _job(JobState.WAITING, Code.ADMISSION_DENIED, at=NOW)
+
+    assert _of("models/m", _all(desired(model("m", "a")), observed(gone("a"), resting))) == {
+        ConditionType.READY: (False, "Progressing"),
+        ConditionType.RECONCILING: (True, "Progressing"),
+    }
+
+
 def test_a_job_that_failed_without_a_code_says_so() -> None:
     found = _all(desired(model("m", "a")), observed(gone("a"), _job(JobState.ERROR)))
 
