@@ -93,14 +93,14 @@ class Attempts:
             code = Code.ADMISSION_DENIED if error.reason == "PathNotAllowed" else Code.NOT_FOUND
             raise FetchError(code, error.message, hint=error.hint) from error
         hardlink = spec.transfer.adopt is Adopt.HARDLINK
-        _measure(spec, path, report, takes_room=not hardlink)
+        size_bytes = _measure(spec, path, report, takes_room=not hardlink)
         meter = Meter(self._clock, report.progress)
 
         def check(done_bytes: int) -> None:
             stop.check()
-            meter.moved(done_bytes, spec.size_bytes)
+            meter.moved(done_bytes, size_bytes)
 
-        report.started(source.redacted, spec.size_bytes, 0)
+        report.started(source.redacted, size_bytes, 0)
         report.verifying()  # the store hashes while it copies: there is no download to speak of
         stat = self._store.adopt_file(spec.digest, path, hardlink=hardlink, check=check)
         meter.settled(stat.size_bytes, stat.size_bytes)
@@ -108,8 +108,8 @@ class Attempts:
         return Fetched(stat.size_bytes, link)
 
 
-def _measure(spec: JobSpec, path: str, report: Report, *, takes_room: bool) -> None:
-    """The file has the size it may have, and there is room for it: known before the first byte."""
+def _measure(spec: JobSpec, path: str, report: Report, *, takes_room: bool) -> int:
+    """The file's size, which is one it may have, and there is room for it: known before the first byte."""
     try:
         size_bytes = Path(path).stat().st_size
     except OSError as error:
@@ -123,3 +123,4 @@ def _measure(spec: JobSpec, path: str, report: Report, *, takes_room: bool) -> N
         raise FetchError(Code.SIZE_LIMIT, message, hint="raise budgets.max_size")
     if takes_room:
         report.admit(size_bytes)
+    return size_bytes

@@ -29,6 +29,8 @@ class Room:
 
 def refusal(need_bytes: int, room: Room, budgets: Budgets) -> FetchError | None:
     """Why a download of `need_bytes` more may not go on; None: it may."""
+    if not need_bytes:  # what is on the disk already can be proved however full that is
+        return None
     return _disk(need_bytes, room, budgets) or _quota(need_bytes, room, budgets) or _time(need_bytes, room, budgets)
 
 

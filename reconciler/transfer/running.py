@@ -229,6 +229,10 @@ class Run:
         """Of the store's disk; raises TransientError."""
         return self._dispatcher.free_bytes()
 
+    def may_write(self) -> bool:
+        """Whether bytes may still come onto the disk: it was admitted for some, or nobody knows how many there are."""
+        return self.total_bytes is None or (self.admitted and self.done_bytes < self.total_bytes)
+
     def degraded(self, spent_s: float) -> None:
         """Its soft share is used up."""
         code = Code.SOFT_BUDGET.value

@@ -28,6 +28,10 @@ class Surroundings(Protocol):
         """Of the store's disk; raises TransientError."""
         ...
 
+    def may_write(self) -> bool:
+        """Whether bytes may still come onto the disk."""
+        ...
+
     def degraded(self, spent_s: float) -> None:
         """Hear, once, that the soft share of the time is used up."""
         ...
@@ -63,7 +67,8 @@ class Spending:
             self._next_s = now_s + LOOK_EVERY_S
             budgets = self._around.budgets()
             self._hold_time(budgets, now_s - self._began_s)
-            self._hold_disk(budgets)
+            if self._around.may_write():
+                self._hold_disk(budgets)
 
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
         """`callback` runs once when the token is cancelled; returns what withdraws it."""

@@ -235,6 +235,42 @@ class TestBudgets:
         assert node.job(spec.digest) is None
         node.close()
 
+    @pytest.mark.parametrize("need_bytes", [None, 0], ids=["a hard link", "a part that is whole"])
+    def test_what_writes_nothing_needs_no_room_below_the_reserve(self, need_bytes: int | None) -> None:
+        node = Node(total_bytes=RESERVE_BYTES - 1)
+        spec = node.fetch(ONE, A)
+
+        def prove(_spec: JobSpec, stop: Stop, report: Report) -> Fetched:
+            if need_bytes is not None:
+                report.started(A.redacted, len(ONE), len(ONE))
+                report.admit(need_bytes)
+            node.clock.advance(1)
+            stop.check()
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(A, prove)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert node.job(spec.digest) is None
+        node.close()
+
+    def test_bytes_of_an_untold_size_stop_at_the_reserve(self) -> None:
+        node = Node(total_bytes=RESERVE_BYTES + 100)
+        spec = replace(node.fetch(ONE, A), size_bytes=None)
+
+        def pours(_spec: JobSpec, stop: Stop, report: Report) -> Fetched:
+            report.progress(200, None)
+            node.store.used_bytes += 200
+            node.clock.advance(1)
+            stop.check()
+            raise AssertionError("it filled the disk")
+
+        node.origins.then(A, pours)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert job_of(node, spec).code is Code.DISK_INSUFFICIENT
+        node.close()
+
     def test_the_first_to_come_is_given_the_room_when_all_begin_again_at_once(self) -> None:
         """Each of three jobs leaves room to those before it alone, so that not all of them wait for each other."""
         node = Node(total_bytes=RESERVE_BYTES + 350)

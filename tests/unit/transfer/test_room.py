@@ -23,6 +23,11 @@ def test_what_fits_to_the_byte_is_admitted_beside_the_reserve_and_what_others_ne
     )
 
 
+def test_what_needs_nothing_fits_wherever_there_is_too_little() -> None:
+    full = replace(ROOM, free_bytes=0, stored_bytes=2000, ewma_mib_s=1.0, spent_s=100.0)
+    assert refusal(0, full, replace(FREE, quota_bytes=1000, hard_s=1.0)) is None
+
+
 def test_a_disk_that_is_overfull_says_nothing_negative() -> None:
     refused = refusal(1, replace(ROOM, free_bytes=0), FREE)
     assert refused is not None

@@ -23,6 +23,7 @@ class Around:
     limits: Budgets = field(default_factory=Budgets)
     free: int = 10 * GIB
     looks: int = 0
+    comes: bool = True
     heard: list[float] = field(default_factory=list)
 
     def budgets(self) -> Budgets:
@@ -31,6 +32,9 @@ class Around:
     def free_bytes(self) -> int:
         self.looks += 1
         return self.free
+
+    def may_write(self) -> bool:
+        return self.comes
 
     def degraded(self, spent_s: float) -> None:
         self.heard.append(spent_s)
@@ -86,6 +90,16 @@ def test_a_disk_below_the_reserve_makes_the_job_wait_with_figures() -> None:
         spent.check()
     assert (ended.value.code, ended.value.transient, ended.value.whole_job) == (Code.DISK_INSUFFICIENT, True, True)
     assert "1.1 GB free, 1.1 GB reserved" in ended.value.message
+
+
+def test_a_disk_below_the_reserve_is_no_matter_to_a_job_that_writes_nothing_more() -> None:
+    around = Around(Budgets(reserve_bytes=GIB), free=0, comes=False)
+    spent, clock = spending(around)
+    spent.check()
+    around.comes = True
+    clock.advance(LOOK_EVERY_S)
+    with pytest.raises(FetchError, match="the disk fills up"):
+        spent.check()
 
 
 def test_other_budgets_hold_from_the_next_look_on() -> None:
