@@ -24,6 +24,10 @@ DISK_WAIT_S = 10.0
 # Room is made by a person or a prune that has nothing to tell us; looking again costs one system call.
 
 
+Failures = tuple[tuple[Source, FetchError], ...]
+"""Why sources did not do, in the order they were tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """What came over the network, and how long the answers took that brought it."""
@@ -54,12 +58,14 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """It may work later: when the first of its sources may be asked again, or else after our own back-off."""
+    """It may work later."""
 
     code: Code
     message: str
-    failures: tuple[tuple[Source, FetchError], ...] = ()
-    """Of every source; none: it is not for the sources that it has to wait."""
+    failures: Failures = ()
+    """Of the sources that were tried; each of them then rests for a while."""
+    for_sources: bool = False
+    """Whether every source failed: it waits until the first may be asked again, else for our own back-off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ class HostFull:
     """The next source's host has no permit left: the job queues for it, with what it knows."""
 
     next_source: int
-    failures: tuple[tuple[Source, FetchError], ...]
+    failures: Failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class Stopped:
 Outcome = Done | SetAside | Wait | Failed | HostFull | Stopped
 
 
-def verdict(failures: tuple[tuple[Source, FetchError], ...]) -> Wait | Failed:
+def verdict(failures: Failures) -> Wait | Failed:
     """What it means that every source failed, in the order they were tried.
 
     The first that may recover says why the job waits; only when none can is the job an error, told
@@ -95,7 +101,7 @@ def verdict(failures: tuple[tuple[Source, FetchError], ...]) -> Wait | Failed:
     message = "; ".join(_told(source, error) for source, error in failures)
     for _, error in failures:
         if error.transient:
-            return Wait(error.code, message, failures)
+            return Wait(error.code, message, failures, for_sources=True)
     return Failed(failures[-1][1].code if failures else Code.NOT_FOUND, message or "no source is declared")
 
 

@@ -37,12 +37,12 @@ class Patience:
 
     def pause(self, record: Record, outcome: Wait) -> Pause:
         """What the job waits for; its sources remember when each of them may be asked again."""
-        if not outcome.failures:
-            is_room = outcome.code is Code.DISK_INSUFFICIENT
-            return Pause(DISK_WAIT_S if is_room else self.own_s(record.job.attempts), asked=False)
         for source, error in outcome.failures:
             if source not in record.resting:
                 self._remember(record, source, error)
+        if not outcome.for_sources:
+            is_room = outcome.code is Code.DISK_INSUFFICIENT
+            return Pause(DISK_WAIT_S if is_room else self.own_s(record.job.attempts), asked=False)
         first = min((record.rests[source] for source, _ in outcome.failures), key=lambda rest: rest.until_s)
         delay_s = max(0.0, first.until_s - self._clock.monotonic())
         return Pause(delay_s, asked=asked_for_s(first.error) is not None)

@@ -21,6 +21,7 @@ from reconciler.core.ledger import ledger_document
 from reconciler.core.source import Source
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.look import UNSEEN, Seen
+from reconciler.transfer.outcome import Failures
 from reconciler.transfer.running import Run
 
 NO_FACTS: Mapping[str, JsonValue] = {}
@@ -66,7 +67,7 @@ class Record:
     due_s: float = 0.0
     """Monotonic time at which a waiting job may start again."""
     next_source: int = 0
-    failures: tuple[tuple[Source, FetchError], ...] = ()
+    failures: Failures = ()
     """Why the sources before `next_source` did not do."""
     in_front: bool = False
     """Whether its turn came before and it stands first in the queue."""

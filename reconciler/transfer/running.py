@@ -24,7 +24,7 @@ from reconciler.core.source import HuggingFaceFile, LocalFile, Source, WebFile
 from reconciler.ports import BlobStat, BlobStore, Clock, Progress
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.look import Seen
-from reconciler.transfer.outcome import Done, Failed, HostFull, Outcome, SetAside, Stopped, Wait, verdict
+from reconciler.transfer.outcome import Done, Failed, Failures, HostFull, Outcome, SetAside, Stopped, Wait, verdict
 from reconciler.transfer.permits import NO_HOST
 from reconciler.transfer.speed import Speed
 from reconciler.transfer.spending import Spending
@@ -111,7 +111,7 @@ class Order:
     seen: Seen
     corr_id: str
     next_source: int = 0
-    failures: tuple[tuple[Source, FetchError], ...] = ()
+    failures: Failures = ()
     resting: Mapping[Source, FetchError] = field(default_factory=dict)
     """Sources that are not to be asked this time, because of what they did before."""
     number: int = 0
@@ -296,9 +296,10 @@ class Worker:
                 fetched = _from_source(run, attempts, source)
             except FetchError as error:
                 if error.whole_job:
-                    failed = Wait if error.transient else Failed
-                    return failed(error.code, error.explained)
+                    return _without_room(error, failures)
                 failures = (*failures, (source, error))
+            except TransientError as error:
+                return _put_off(error, failures)
             else:
                 verified = VerifyBlob(run.spec.digest, fetched.size_bytes, self._clock.now(), fetched.link)
                 return Done(fetched.size_bytes, (verified,), received=fetched.received)
@@ -352,10 +353,20 @@ def _stoppable(work: Callable[[], Outcome]) -> Outcome:
     except StoreMissingError as error:
         return Failed(Code.STORE_MISSING, error.message)
     except TransientError as error:
-        code = Code.DISK_INSUFFICIENT if error.reason == "DiskInsufficient" else Code.IO
-        return Wait(code, error.message)
+        return _put_off(error)
     except ReconcilerError as error:
         return Failed(Code.IO, f"{error.reason}: {error.message}")
+
+
+def _put_off(error: TransientError, failures: Failures = ()) -> Wait:
+    code = Code.DISK_INSUFFICIENT if error.reason == "DiskInsufficient" else Code.IO
+    return Wait(code, error.message, failures)
+
+
+def _without_room(error: FetchError, failures: Failures) -> Wait | Failed:
+    if error.transient:
+        return Wait(error.code, error.explained, failures)
+    return Failed(error.code, error.explained)
 
 
 def _from_source(run: Run, attempts: Fetching, source: Source) -> Fetched:

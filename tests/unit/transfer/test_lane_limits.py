@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.core.desired import Budgets, Limits
+from reconciler.core.errors import TransientError
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.job_table import TABLE
 from reconciler.ports import Concurrency
@@ -104,6 +105,30 @@ class TestSources:
         node.wait_woken(3)
         assert node.origins.asked == [A.redacted, B.redacted, A.redacted, B.redacted]
         assert job_of(node, spec).message.count("refused") == 2
+
+    @pytest.mark.parametrize(
+        ("lack", "again_s"),
+        [
+            (FetchError(Code.DISK_INSUFFICIENT, "no room", transient=True, whole_job=True), 10),
+            (TransientError("no space left", reason="DiskInsufficient"), 10),
+            (TransientError("the disk does not answer"), 30),
+        ],
+        ids=["not admitted", "the store is full", "the store stumbles"],
+    )
+    def test_a_source_that_asked_for_an_hour_has_it_although_the_job_waits_for_something_else(
+        self, node: Node, lack: Exception, again_s: int
+    ) -> None:
+        spec = node.fetch(ONE, A, B)
+        node.origins.then(A, busy(3600))
+        node.origins.then(B, lack)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        job = job_of(node, spec)
+        assert (job.next_attempt_at, job.server_asked) == (node.clock.now() + timedelta(seconds=again_s), False)
+        node.clock.advance(again_s + 1)
+        node.lane.ensure((spec,))
+        node.wait_woken(2)
+        assert node.origins.asked == [A.redacted, B.redacted, B.redacted]
 
     def test_a_source_that_can_not_recover_is_asked_once(self, node: Node) -> None:
         spec = node.fetch(ONE, A, B)

@@ -15,7 +15,7 @@ A, B = WebFile("https://a.example/x.gguf?token=secret"), WebFile("https://b.exam
 def test_the_first_source_that_may_recover_says_why_the_job_waits_and_all_are_told() -> None:
     failures = ((A, FetchError(Code.NOT_FOUND, "404")), (B, FetchError(Code.CONNECT, "refused", transient=True)))
     message = "https://a.example/x.gguf: not-found: 404; https://b.example/x.gguf: connect: refused"
-    assert verdict(failures) == Wait(Code.CONNECT, message, failures)
+    assert verdict(failures) == Wait(Code.CONNECT, message, failures, for_sources=True)
 
 
 def test_a_short_pause_that_the_tries_have_used_up_is_our_own_back_off() -> None:
