@@ -50,8 +50,7 @@ def queue(record: Record, wanted: JobSpec, at: datetime, *, fresh: bool) -> Deci
     record.job = requeued(record.job, wanted, at, fresh=fresh)
     record.next_source, record.failures = 0, ()
     if fresh:
-        record.rests.clear()
-        record.spent_s, record.is_degraded = 0.0, False
+        record.begin_anew()
     return Decision(owning(record, at), told(record.spec, record.job, Status.QUEUED))
 
 
@@ -61,6 +60,8 @@ def lay_to_rest(record: Record, wanted: JobSpec, at: datetime) -> Decision:
     record.spec = wanted
     record.job = laid_to_rest(record.job, wanted, at)
     record.next_source, record.failures, record.due_s = 0, (), 0.0
+    if wanted.held is not JobState.WAITING:  # a window's end cuts short, and nobody decided anything
+        record.begin_anew()
     is_news = was is not record.job.state or record.job.state is JobState.WAITING
     events = told(record.spec, record.job, Status(record.job.state.value)) if is_news else ()
     return Decision((PutJob(record.job),), events)

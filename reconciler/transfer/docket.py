@@ -248,7 +248,7 @@ class Docket:
             decision = decisions.lay_to_rest(record, record.wanted, self._clock.now())
             self._decide(record, decision, self._settled(record))
         else:
-            self._requeue(record, fresh=True)
+            self._requeue(record, fresh=not record.window_opens)
 
     def _requeue(self, record: Record, *, fresh: bool) -> None:
         assert record.wanted is not None

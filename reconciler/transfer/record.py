@@ -101,6 +101,18 @@ class Record:
             return False
         return not same_work(self.spec, self.wanted)
 
+    @property
+    def window_opens(self) -> bool:
+        """Whether the only change is that it may go on where a window's end cut it short."""
+        if self.wanted is None or self.spec.held is not JobState.WAITING:
+            return False
+        return same_work(replace(self.spec, held=None, held_until=None), self.wanted)
+
+    def begin_anew(self) -> None:
+        """It is as if nothing had been tried."""
+        self.rests.clear()
+        self.spent_s, self.is_degraded = 0.0, False
+
 
 def same_work(one: JobSpec, other: JobSpec) -> bool:
     """Whether the two differ in nothing but who wants them and how urgently."""

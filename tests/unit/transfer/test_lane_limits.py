@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -392,6 +393,66 @@ class TestWindows:
         until(lambda: job_of(node, spec).state is JobState.WAITING)
         assert node.statuses() == ["queued", "admitted", "started", "waiting"]
         assert {event.payload["corr_id"] for event in node.told()} == {"corr-1"}
+
+    def test_nights_share_one_time_budget_and_one_degraded(self, node: Node) -> None:
+        node.lane.set_budgets(replace(FREE, soft_s=10, degrade_share=0.5, hard_s=12))
+        spec = node.fetch(ONE, A)
+        self.night(node, spec, 8)
+        self.night(node, spec, 3)
+        node.origins.then(A, checks_after(node, 2))
+        node.lane.ensure((spec,))
+        until(lambda: job_of(node, spec).state is JobState.ERROR)
+        assert job_of(node, spec).code is Code.HARD_BUDGET
+        assert node.statuses().count("degraded") == 1
+
+    def test_a_pause_between_two_nights_is_a_new_beginning(self, node: Node) -> None:
+        node.lane.set_budgets(replace(FREE, hard_s=12))
+        spec = node.fetch(ONE, A)
+        self.night(node, spec, 8)
+        node.lane.ensure((replace(spec, held=JobState.PAUSED),))
+        self.night(node, spec, 8)
+        node.lane.ensure((spec,))
+        until(lambda: node.job(spec.digest) is None)
+
+    def test_other_sources_in_the_next_night_are_a_new_beginning(self, node: Node) -> None:
+        node.lane.set_budgets(replace(FREE, hard_s=12))
+        spec = node.fetch(ONE, A)
+        self.night(node, spec, 8)
+        self.night(node, node.fetch(ONE, A, B), 8)
+        node.lane.ensure((node.fetch(ONE, A, B),))
+        until(lambda: node.job(spec.digest) is None)
+
+    def test_a_mirror_that_asked_for_a_day_has_it_over_the_next_opening(self, node: Node) -> None:
+        spec = node.fetch(ONE, A, B)
+        node.origins.then(A, busy(86_400))
+        node.origins.then(B, FetchError(Code.CONNECT, "refused", transient=True))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        node.lane.ensure((replace(spec, held=JobState.WAITING, held_until=node.clock.now()),))
+        node.clock.advance(3600)
+        node.lane.ensure((spec,))
+        until(lambda: node.job(spec.digest) is None)
+        assert node.origins.asked == [A.redacted, B.redacted, B.redacted]
+
+    def night(self, node: Node, spec: JobSpec, hours: float) -> None:
+        """The job has run for so long, and rests outside its window."""
+        began = threading.Event()
+
+        def works(_spec: JobSpec, stop: Stop, _report: Report) -> Fetched:
+            node.clock.advance(hours)
+            stop.check()
+            began.set()
+            stop.on_cancel(stopped.set)
+            assert stopped.wait(PATIENCE_S)
+            stop.check()
+            raise AssertionError("it was not told to stop")
+
+        stopped = threading.Event()
+        node.origins.then(A, works)
+        node.lane.ensure((spec,))
+        assert began.wait(PATIENCE_S)
+        node.lane.ensure((replace(spec, held=JobState.WAITING, held_until=node.clock.now()),))
+        until(lambda: job_of(node, spec).awaits_window)
 
     def test_a_row_of_yesterdays_window_waits_for_todays(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
