@@ -337,6 +337,8 @@ class Docket:
         if (wanted.owners, wanted.priority) == (old, record.spec.priority):
             return
         record.spec = replace(record.spec, owners=wanted.owners, priority=wanted.priority)
+        if record.run is not None:
+            record.run.spec = record.spec
         self._permits.reprioritise(record.digest, wanted.priority)
         events = told(record.spec, record.job, Status(record.job.state.value))
         new = tuple(event for owner, event in zip(wanted.owners, events, strict=True) if owner not in old)

@@ -1,7 +1,7 @@
 """One job at work, in its worker's thread: tries its sources or re-hashes, and says how it ended.
 
 Nothing here takes the lane's lock while it works. `Run`'s figures are plain attributes written by
-this one thread and read by any: an old value is harmless, a lock per chunk is not.
+this one thread (its `spec` by the docket) and read by any: an old value is harmless, a lock per chunk is not.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ class Run:
     def __init__(self, order: Order, dispatcher: Dispatcher, clock: Clock) -> None:
         spec = order.spec
         self.spec = spec
+        """Replaced, as a whole, when others want the job or want it more urgently: the work is the same."""
         self.seen = order.seen
         self.corr_id = order.corr_id
         self.next_source = order.next_source

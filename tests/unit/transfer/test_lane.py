@@ -261,7 +261,9 @@ class TestOwners:
         gate = node.origins.hold(A)
         node.lane.ensure((spec,))
         assert gate.arrived.wait(PATIENCE_S)
-        node.lane.ensure((replace(spec, owners=("models/a", "models/late")),))
+        joined = replace(spec, owners=("models/a", "models/late"))
+        node.lane.ensure((joined,))
+        assert [shown.spec for shown in node.lane.progress()] == [joined]
         gate.opened.set()
         node.wait_woken(1)
         assert node.origins.asked == [A.redacted]
