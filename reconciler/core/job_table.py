@@ -29,7 +29,7 @@ class Happening(StrEnum):
     ALL_THERE = "all bytes are there"
     READ_AGAIN = "the digest of a spliced part is wrong: again from byte 0"
     RIGHT = "the digest is right: published"
-    PUT_OFF = "every source failed, and one may work later"
+    PUT_OFF = "every source failed, and one may work later; or room or the store is missing"
     NO_ROOM = "the host of its next source has no permit left"
     FAILED = "trying again would end the same way"
     DUE = "the time has come that it waited for"
@@ -65,6 +65,7 @@ _LATER = (
     Code.HTTP,
     Code.DISK_INSUFFICIENT,
     Code.QUOTA_EXCEEDED,
+    Code.STORE_MISSING,
     Code.IO,
 )
 _NEVER = (
@@ -84,7 +85,6 @@ _NEVER = (
     Code.UNAUTHORIZED,
     Code.NOT_FOUND,
     Code.ADMISSION_DENIED,
-    Code.STORE_MISSING,
 )
 _S = JobState
 _WORKING = (_S.ADMITTED, _S.DOWNLOADING, _S.VERIFYING)

@@ -299,7 +299,7 @@ class Worker:
                 if error.whole_job:
                     return _without_room(error, failures)
                 failures = (*failures, (source, error))
-            except TransientError as error:
+            except (TransientError, StoreMissingError) as error:
                 return _put_off(error, failures)
             else:
                 verified = VerifyBlob(run.spec.digest, fetched.size_bytes, self._clock.now(), fetched.link)
@@ -351,15 +351,16 @@ def _stoppable(work: Callable[[], Outcome]) -> Outcome:
         return work()
     except Canceled:
         return Stopped()
-    except StoreMissingError as error:
-        return Failed(Code.STORE_MISSING, error.message)
-    except TransientError as error:
+    except (TransientError, StoreMissingError) as error:
         return _put_off(error)
     except ReconcilerError as error:
         return Failed(Code.IO, f"{error.reason}: {error.message}")
 
 
-def _put_off(error: TransientError, failures: Failures = ()) -> Wait:
+def _put_off(error: TransientError | StoreMissingError, failures: Failures = ()) -> Wait:
+    """A disk that went away comes back by a mount, which no plan need notice: jobs look for it themselves."""
+    if isinstance(error, StoreMissingError):
+        return Wait(Code.STORE_MISSING, error.message, failures)
     code = Code.DISK_INSUFFICIENT if error.reason == "DiskInsufficient" else Code.IO
     return Wait(code, error.message, failures)
 

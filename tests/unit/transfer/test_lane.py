@@ -40,6 +40,13 @@ def node() -> Iterator[Node]:
     assert len(node.lane.crashes()) == node.expected_crashes
 
 
+def job_code(node: Node, digest: Digest) -> Code | None:
+    """Why the job about the digest waits."""
+    (job,) = node.lane.failures().values()
+    assert (job.digest, job.state) == (digest, JobState.WAITING)
+    return job.code
+
+
 class TestFetching:
     def test_a_fetched_blob_is_verified_its_job_gone_and_the_loop_woken_once(self, node: Node) -> None:
         spec = node.fetch(ONE)
@@ -485,15 +492,37 @@ class TestErrors:
         assert node.lane.failures() == {}
         assert node.job(spec.digest) is None
 
-    def test_a_missing_store_is_an_error_that_no_mirror_can_help(self, node: Node) -> None:
+    def test_a_store_that_was_gone_for_a_moment_is_waited_for_and_no_mirror_is_asked(self, node: Node) -> None:
         spec = node.fetch(ONE, A, B)
         node.origins.then(A, StoreMissingError("the disk is not mounted"))
         node.lane.ensure((spec,))
         node.wait_woken(1)
         job = node.job(spec.digest)
         assert job is not None
-        assert (job.state, job.code) == (JobState.ERROR, Code.STORE_MISSING)
+        assert (job.state, job.code, job.server_asked) == (JobState.WAITING, Code.STORE_MISSING, False)
         assert node.origins.asked == [A.redacted]
+        node.clock.advance(31)
+        node.lane.ensure((spec,))
+        node.wait_woken(2)
+        assert node.job(spec.digest) is None
+
+    def test_a_re_hash_in_a_store_that_was_gone_for_a_moment_is_done_later(self, node: Node) -> None:
+        digest = node.own(ONE)
+        node.store.put(digest, ONE)
+        hash_blob, spec = node.store.hash_blob, JobSpec(JobKind.VERIFY, digest, ("models/a",), len(ONE))
+
+        def unmounted(digest: Digest, place: Place, check: Callable[[int], None]) -> tuple[Digest, BlobStat]:
+            node.store.hash_blob = hash_blob  # type: ignore[method-assign]
+            raise StoreMissingError("the disk is not mounted")
+
+        node.store.hash_blob = unmounted  # type: ignore[method-assign]
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert job_code(node, digest) is Code.STORE_MISSING
+        node.clock.advance(31)
+        node.lane.ensure((spec,))
+        node.wait_woken(2)
+        assert node.job(digest) is None
 
     def test_a_bug_in_a_job_ends_that_job_alone_and_can_be_seen(self, node: Node) -> None:
         spec, other = node.fetch(ONE, A), node.fetch(TWO, B)
