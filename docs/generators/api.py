@@ -64,8 +64,8 @@ METRICS_ITEMS = (
         "`started`, `admitted`, `resumed`, `canceled`, `completed`, `completed_cached` (nothing had to be fetched, as "
         "by `adopt-hash`; not among `completed`), `errors`, `bytes_total` (received from other hosts), `preflight_ok`, "
         "`preflight_denied`, `preflight_skipped`, `coalesced` (an object joined the job of another); `queued` is how "
-        "many wait now; `ewma_mbps` is the throughput of whole downloads in MiB/s, smoothed and kept over restarts, "
-        "null before the first",
+        "many wait now; `ewma_mbps` is the throughput of downloads of 16 MiB or more in MiB/s, smoothed and kept over "
+        "restarts, null before the first",
     ),
     (
         "`concurrency`",

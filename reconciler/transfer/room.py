@@ -8,7 +8,7 @@ from reconciler.core.desired import Budgets
 from reconciler.core.job import Code
 from reconciler.core.quantity import format_duration, format_size
 from reconciler.transfer.failure import FetchError
-from reconciler.transfer.throughput import in_time, needed_s
+from reconciler.transfer.throughput import in_time, needed_s, reckoned_mib_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ def _time(need_bytes: int, room: Room, budgets: Budgets) -> FetchError | None:
     return FetchError(
         Code.ADMISSION_DENIED,
         f"would take about {format_duration(round(needed_s(need_bytes, room.ewma_mib_s)))} for "
-        f"{format_size(need_bytes)} at {room.ewma_mib_s:.1f} MiB/s, but only {format_duration(max(0, round(left_s)))} "
-        f"of the hard budget are left",
+        f"{format_size(need_bytes)} at {reckoned_mib_s(room.ewma_mib_s):.1f} MiB/s, but only "
+        f"{format_duration(max(0, round(left_s)))} of the hard budget are left",
         hint="raise budgets.hard",
         whole_job=True,
     )

@@ -9,10 +9,11 @@ THROUGHPUT = "throughput_mib_s"
 
 ALPHA = 0.3
 # The weight of the newest download: three slow ones in a row are a slow line, one is not.
-LEAST_BYTES = 2**20
-# Below this a download measures the way to the server, not the line.
-FLOOR_MIB_S = 0.1
-# A line that was ever so slow may be better now: nothing is refused for ever because of one bad night.
+LEAST_BYTES = 16 * 2**20
+# Below this a download measures the way to the server, and how it comes to speed, not the line.
+FLOOR_MIB_S = 2.0
+# No line is taken for slower than this. Only a download that ends changes the average, so that one that is refused
+# can't better it: after one bad night a budget of an hour still lets 7 GiB be tried.
 SLACK_S = 0.5
 MIB = 2**20
 
@@ -25,9 +26,14 @@ def smoothed(before_mib_s: float | None, size_bytes: int, took_s: float) -> floa
     return sample if before_mib_s is None else ALPHA * sample + (1 - ALPHA) * before_mib_s
 
 
+def reckoned_mib_s(mib_s: float) -> float:
+    """What is expected of a line that was so fast."""
+    return max(mib_s, FLOOR_MIB_S)
+
+
 def needed_s(size_bytes: int, mib_s: float) -> float:
     """How long so many bytes will take."""
-    return size_bytes / MIB / max(mib_s, FLOOR_MIB_S)
+    return size_bytes / MIB / reckoned_mib_s(mib_s)
 
 
 def in_time(size_bytes: int, mib_s: float | None, left_s: float) -> bool:

@@ -352,16 +352,31 @@ class TestThroughput:
         assert node.lane.figures().ewma_mib_s == pytest.approx(13)
 
     def test_what_can_not_be_here_in_time_is_not_begun_and_no_mirror_asked(self, node: Node) -> None:
-        node.lane.recover({}, {THROUGHPUT: "1"})
+        node.lane.recover({}, {THROUGHPUT: "2.5"})
         node.lane.set_budgets(replace(FREE, hard_s=60))
         spec = node.fetch(ONE, A, B)
-        node.origins.then(A, admitted(node, 100 * MIB))
+        node.origins.then(A, admitted(node, 200 * MIB))
         node.lane.ensure((spec,))
         node.wait_woken(1)
         job = job_of(node, spec)
         assert (job.state, job.code) == (JobState.ERROR, Code.ADMISSION_DENIED)
-        assert "at 1.0 MiB/s" in job.message
+        assert "at 2.5 MiB/s" in job.message
         assert node.origins.asked == [A.redacted]
+
+    def test_a_small_slow_file_keeps_no_big_one_from_being_tried(self, node: Node) -> None:
+        node.lane.set_budgets(replace(FREE, hard_s=6 * 3600))
+        small, big = node.fetch(ONE, A), node.fetch(TWO, B)
+
+        def trickles(spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
+            return replace(node.origins.publish(spec, ONE, report), received=Received(MIB, 20.0))
+
+        node.origins.then(A, trickles)
+        node.lane.ensure((small,))
+        node.wait_woken(1)
+        node.origins.then(B, admitted(node, 40 * 2**30))
+        node.lane.ensure((big,))
+        node.wait_woken(2)
+        assert node.lane.failures().get(big.digest) is None
 
 
 class TestWindows:

@@ -63,7 +63,9 @@ def test_without_a_hard_budget_or_any_experience_time_is_no_reason() -> None:
     assert refusal(10**12, endless, replace(FREE, hard_s=1)) is None
 
 
-def test_a_line_that_was_ever_so_slow_is_taken_for_a_tenth_of_a_mib() -> None:
+def test_a_line_that_was_ever_so_slow_is_reckoned_with_as_two_mib_and_the_message_says_so() -> None:
     room = replace(ROOM, free_bytes=10**12, ewma_mib_s=1e-9)
-    assert refusal(MIB, room, replace(FREE, hard_s=10.5)) is None
-    assert refusal(MIB, room, replace(FREE, hard_s=10.4)) is not None
+    assert refusal(20 * MIB, room, replace(FREE, hard_s=10.5)) is None
+    refused = refusal(20 * MIB, room, replace(FREE, hard_s=10.4))
+    assert refused is not None
+    assert "would take about 10s for 21.0 MB at 2.0 MiB/s" in refused.message

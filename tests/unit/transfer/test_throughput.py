@@ -15,7 +15,7 @@ def test_the_first_download_is_the_average_and_later_ones_weigh_three_tenths() -
     assert smoothed(first, 200 * MIB, 10) == pytest.approx(ALPHA * 20 + (1 - ALPHA) * 10)
 
 
-@pytest.mark.parametrize(("size_bytes", "took_s"), [(MIB - 1, 1.0), (0, 0.0), (10 * MIB, 0.0), (10 * MIB, -1.0)])
+@pytest.mark.parametrize(("size_bytes", "took_s"), [(16 * MIB - 1, 1.0), (0, 0.0), (90 * MIB, 0.0), (90 * MIB, -1.0)])
 def test_what_says_nothing_of_the_line_changes_nothing(size_bytes: int, took_s: float) -> None:
     assert smoothed(7.0, size_bytes, took_s) == 7.0
     assert smoothed(None, size_bytes, took_s) is None
