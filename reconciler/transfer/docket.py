@@ -122,7 +122,6 @@ class Docket:
         """The job that was just given a permit runs."""
         record = self.records[digest]
         self._runs += 1
-        record.resting = self._patience.resting(record)
         order = Order(
             record.spec,
             record.seen,
@@ -234,6 +233,7 @@ class Docket:
         if record.job.state is not JobState.QUEUED:
             return self._rest(record)
         record.phase = Phase.QUEUED
+        record.resting = self._patience.resting(record)
         priority, record_is_first = record.spec.priority, record.in_front
         self._permits.enqueue(record.digest, self._host(record), priority=priority, front=record_is_first)
         record.in_front = False
@@ -347,10 +347,12 @@ class Docket:
             self._tell(record, (), new, _ignored)
 
     def _host(self, record: Record) -> str:
-        sources = record.spec.sources
+        """Where its first request goes."""
+        sources = record.spec.sources[record.next_source :]
         if record.spec.kind is not JobKind.FETCH or not sources:
             return NO_HOST
-        return source_host(sources[record.next_source], self._hub_host)
+        first = next((source for source in sources if source not in record.resting), sources[0])
+        return source_host(first, self._hub_host)
 
     # ---- commits ----------------------------------------------------------------------------
 

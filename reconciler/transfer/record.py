@@ -74,7 +74,7 @@ class Record:
     rests: dict[Source, SourceRest] = field(default_factory=dict)
     """The sources that failed, each with its own back-off."""
     resting: Mapping[Source, FetchError] = field(default_factory=dict)
-    """Those of them that the last run left out."""
+    """Those of them that its run leaves out, as it was when it was queued: its permit is for another one's host."""
     spent_s: float = 0.0
     """How long it has held a permit since it was wanted so: what time budgets count."""
     is_degraded: bool = False

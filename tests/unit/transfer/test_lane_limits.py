@@ -152,6 +152,23 @@ class TestSources:
         node.wait_woken(2)
         assert node.origins.asked == [A.redacted, A.redacted]
 
+    def test_a_job_does_not_queue_at_the_host_of_a_source_that_rests(self, node: Node) -> None:
+        node.lane.set_limits(Limits(max=4, hard_cap=4, per_host=1))
+        spec, other = node.fetch(ONE, A, B), node.fetch(TWO, web("a.example", "other"))
+        node.origins.then(A, busy(3600))
+        node.origins.then(B, FetchError(Code.CONNECT, "refused", transient=True))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        gate = node.origins.hold(other.sources[0])
+        node.lane.ensure((spec, other))
+        assert gate.arrived.wait(PATIENCE_S)
+        node.clock.advance(31)
+        node.lane.ensure((spec, other))
+        node.wait_woken(2)
+        assert node.job(spec.digest) is None
+        gate.opened.set()
+        node.wait_woken(3)
+
     def test_a_job_whose_next_host_is_full_is_queued_in_front_and_says_so(self, node: Node) -> None:
         node.lane.set_limits(Limits(max=2, hard_cap=4, per_host=1))
         first, second, third = node.fetch(ONE, B), node.fetch(TWO, A, B), node.fetch(THREE, B)
