@@ -21,7 +21,7 @@ from reconciler.transfer import decisions
 from reconciler.transfer.clerk import Clerk, Settled
 from reconciler.transfer.decisions import Decision
 from reconciler.transfer.look import Seen
-from reconciler.transfer.outcome import Done, Failed, HostFull, Outcome, SetAside, Stopped, Wait
+from reconciler.transfer.outcome import Done, Failed, HostFull, Outcome, SetAside, Stopped, Wait, names_all
 from reconciler.transfer.patience import Patience, Pause
 from reconciler.transfer.permits import NO_HOST, Permits
 from reconciler.transfer.record import (
@@ -193,10 +193,14 @@ class Docket:
         self._clerk.tell(dropped, events, settled)
 
     def _still_rests(self, row: Job, spec: JobSpec) -> bool:
-        """Whether a row found at start keeps resting; our own back-off ends with the process that began it."""
+        """Whether a row found at start keeps resting; our own back-off ends with the process that began it.
+
+        What servers asked for is kept as long as no other source is declared: of that one they do not speak.
+        """
         if spec.held is not None:
             return row.state is spec.held and row.next_attempt_at == spec.held_until
         asked = row.state is JobState.WAITING and row.server_asked and row.kind is spec.kind
+        asked = asked and names_all(row.message, spec.sources)
         return asked and row.next_attempt_at is not None and row.next_attempt_at > self._clock.now()
 
     def _record(self, newcomers: list[tuple[Record, Job | None]]) -> None:

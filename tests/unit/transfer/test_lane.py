@@ -19,7 +19,7 @@ from reconciler.core.event import JsonValue, Topic
 from reconciler.core.history import LedgerRow
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.observed import FileIdentity, Place
-from reconciler.core.source import HuggingFaceFile
+from reconciler.core.source import HuggingFaceFile, WebFile
 from reconciler.ports import BlobStat
 from reconciler.transfer.attempt import Fetched, Report
 from reconciler.transfer.failure import FetchError
@@ -935,6 +935,25 @@ class TestRecovery:
         node.lane.ensure(specs[:1])
         node.wait_woken(6)
         assert node.registry.snapshot().jobs == {}
+
+    @pytest.mark.parametrize(
+        ("now", "asked"), [((B,), [B]), ((A, B), [A]), ((B, A), [B]), ((A, C), []), ((C, A), []), ((A,), [])]
+    )
+    def test_a_source_that_is_new_ends_a_pause_that_the_old_ones_asked_for(
+        self, node: Node, now: tuple[WebFile, ...], asked: list[WebFile]
+    ) -> None:
+        spec = node.fetch(ONE, A, C)
+        for source in spec.sources:
+            node.origins.then(source, FetchError(Code.HTTP, "429", transient=True, retry_after_s=86_400))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        node.lane.stop(PATIENCE_S)
+        node.origins.asked.clear()
+        node.lane = node.new_lane()
+        node.lane.recover(node.registry.snapshot().jobs, {})
+        node.lane.ensure((node.fetch(ONE, *now),))
+        until(lambda: node.lane.active() == frozenset())
+        assert node.origins.asked == [source.redacted for source in asked]
 
     def test_a_paused_job_stays_paused(self, node: Node) -> None:
         spec = node.fetch(ONE, A)

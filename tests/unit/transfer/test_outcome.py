@@ -7,9 +7,19 @@ import pytest
 from reconciler.core.job import Code
 from reconciler.core.source import WebFile
 from reconciler.transfer.failure import FetchError
-from reconciler.transfer.outcome import Failed, Wait, asked_for_s, own_wait_s, verdict
+from reconciler.transfer.outcome import Failed, Wait, asked_for_s, names_all, own_wait_s, verdict
 
 A, B = WebFile("https://a.example/x.gguf?token=secret"), WebFile("https://b.example/x.gguf")
+
+
+def test_a_message_names_the_sources_that_it_is_about_and_no_others() -> None:
+    busy = FetchError(Code.HTTP, "429; ask later", transient=True)
+    message = verdict(((A, busy), (B, busy))).message
+    assert names_all(message, (A, B))
+    assert names_all(message, (B,))
+    longer = WebFile(f"{B.url}.md5")
+    assert not names_all(message, (B, longer))
+    assert not names_all(verdict(((longer, busy),)).message, (B,))
 
 
 def test_the_first_source_that_may_recover_says_why_the_job_waits_and_all_are_told() -> None:
