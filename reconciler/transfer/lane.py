@@ -8,7 +8,7 @@ Who may do what:
 - With it held nothing is read, written, committed, cancelled or called back: registry, store,
   origins, cancel tokens and `wake` are used only without it. So no two locks are ever waited for
   in two orders, and a slow disk never delays `progress`.
-- `_admission` is taken before `_lock`, never while it is held: one job at a time is given room on the disk.
+- The lock of `Admission` is taken before `_lock`, never while it is held.
 - Decisions are taken under the lock and committed by the clerk's thread, in the order in which they
   were taken. While a decision about a record is on its way (`Phase.COMMITTING`) nobody else decides
   about it; when it is durable, `_settle` looks at what is wanted by then.
@@ -34,6 +34,7 @@ from reconciler.core.event import JsonValue
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.job_table import Happening
 from reconciler.ports import BlobStore, Clock, Figures, Progress, Registry
+from reconciler.transfer.admission import Admission
 from reconciler.transfer.clerk import Clerk
 from reconciler.transfer.docket import Docket
 from reconciler.transfer.look import UNSEEN, Seen, look
@@ -41,7 +42,6 @@ from reconciler.transfer.outcome import Failed, Outcome
 from reconciler.transfer.patience import Patience
 from reconciler.transfer.permits import Permits
 from reconciler.transfer.record import Phase, Record, new_job
-from reconciler.transfer.room import Room, refusal
 from reconciler.transfer.running import Fetching, Run, Worker
 from reconciler.transfer.throttle import Throttle
 from reconciler.transfer.throughput import THROUGHPUT, decode
@@ -75,12 +75,11 @@ class ThreadLane:
         self._store = store
         self._clock = clock
         self._new_attempts = new_attempts
-        self._budgets = Budgets()
         self._new_id = new_id
         self._wake = wake
         self._worker = Worker(store, clock, hub_host)
         self._lock = threading.Condition(threading.Lock())
-        self._admission = threading.Lock()
+        self._admission = Admission(store, clock, self._promised_bytes)
         self._permits = Permits(Limits())
         self._clerk = Clerk(self._lock, clock, self._commit, self._ring, self._wake_loop)
         patience = Patience(clock, jitter)
@@ -88,7 +87,6 @@ class ThreadLane:
         self._throttle = Throttle(clock)
         self._preflight = preflight
         self._foreseen: Counter[bool | None] = Counter()
-        self._free_bytes: int | None = None
         self._egress = EgressPolicy()
         self._found: dict[Digest, Job] = {}
         self._workers = 0
@@ -137,8 +135,8 @@ class ThreadLane:
 
         What failed for the old ones is tried again.
         """
-        if budgets != self._budgets:
-            self._budgets = budgets
+        if budgets != self._admission.budgets:
+            self._admission.budgets = budgets
             with self._lock:
                 self._docket.try_again(FOR_WANT_OF_A_BUDGET)
 
@@ -186,7 +184,7 @@ class ThreadLane:
                 preflight_skipped=self._foreseen[None],
                 coalesced=self._docket.coalesced,
                 ewma_mib_s=self._docket.ewma_mib_s,
-                free_bytes=self._free_bytes,
+                free_bytes=self._admission.seen_free_bytes,
             )
 
     def active(self) -> frozenset[Digest]:
@@ -234,22 +232,13 @@ class ThreadLane:
 
     def admit(self, run: Run, need_bytes: int) -> None:
         """`need_bytes` more fit into disk, quota and time, besides what other jobs still need; raises FetchError."""
-        with self._admission:
-            refused = refusal(need_bytes, self._room_for(run), self._budgets)
-            if refused is not None:
-                raise refused
-            run.total_bytes = run.done_bytes + need_bytes
-            run.admitted = True
+        self._admission.admit(run, need_bytes, self._docket.ewma_mib_s)
 
-    def _room_for(self, run: Run) -> Room:
-        """What is promised is looked at first: bytes that are written meanwhile count twice rather than not at all."""
+    def _promised_bytes(self, run: Run) -> int:
+        """Takes the lock: what other jobs will still write into room that `run` must leave to them."""
         with self._lock:
             runs = [record.run for record in self._docket.running.values()]
-            promised_bytes = sum(other.promised_bytes(run) for other in runs if other is not None)
-        stored_bytes = None
-        if self._budgets.quota_bytes is not None and run.spec.size_bytes is None:  # else the plan has seen to it
-            stored_bytes = self._store.scan().stored_bytes
-        return Room(self.free_bytes(), promised_bytes, stored_bytes, self._docket.ewma_mib_s, run.spending.spent_s)
+            return sum(other.promised_bytes(run) for other in runs if other is not None)
 
     def foreseen(self, *, denied: bool | None) -> None:
         """A HEAD was answered; `denied`: whether it showed that the file does not fit, None: it told nothing."""
@@ -262,12 +251,11 @@ class ThreadLane:
 
     def budgets(self) -> Budgets:
         """What each job may use up."""
-        return self._budgets
+        return self._admission.budgets
 
     def free_bytes(self) -> int:
         """Of the store's disk; raises TransientError."""
-        self._free_bytes, _ = self._store.disk_space()
-        return self._free_bytes
+        return self._admission.free_bytes()
 
     def move(self, run: Run, host: str) -> bool:
         """The job's permit counts for `host` from now on; False if that host has none left."""

@@ -20,7 +20,7 @@ class Room:
     promised_bytes: int
     """What downloads that were admitted before will still write."""
     stored_bytes: int | None
-    """What the store holds; None: the quota is of no interest here."""
+    """What the store holds; None: there is no quota, or enough of it is left."""
     ewma_mib_s: float | None
     """Throughput of earlier downloads; None: unknown."""
     spent_s: float

@@ -107,6 +107,8 @@ class MemoryBlobStore:
         self.path = PurePosixPath(path)
         self.total_bytes = total_bytes
         self.used_bytes = 0
+        self.scans = 0
+        """How often it was listed."""
         self.mounted = True
         self.places: dict[Place, dict[Digest, Blob]] = {Place.BY_HASH: {}, Place.QUARANTINE: {}}
         self.part_files: dict[Digest, PartFile] = {}
@@ -152,6 +154,7 @@ class MemoryBlobStore:
         self._id = store_id
 
     def scan(self) -> StoreScan:
+        self.scans += 1
         if not self.mounted:
             return StoreScan({}, {}, {}, frozenset(), ())
         return StoreScan(

@@ -13,6 +13,7 @@ from reconciler.core.desired import Budgets, Limits
 from reconciler.core.errors import TransientError
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.job_table import TABLE
+from reconciler.core.observed import Place
 from reconciler.ports import Concurrency
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.outcome import Received
@@ -344,6 +345,62 @@ class TestBudgets:
         job = job_of(node, spec)
         assert (job.state, job.code) == (JobState.WAITING, Code.QUOTA_EXCEEDED)
         assert "needs 300 B, but only 200 B of the quota of 700 B are left" in job.message
+
+    def test_a_declared_size_is_held_to_the_quota_when_its_turn_comes(self, node: Node) -> None:
+        """The plan let both begin when there was room for both, and bytes have come since that it did not know of."""
+        node.lane.set_limits(Limits(max=1, hard_cap=1, per_host=1))
+        node.lane.set_budgets(replace(FREE, quota_bytes=700))
+        first, second = node.fetch(ONE, A), node.fetch(TWO, B)
+
+        def grows(spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
+            report.admit(len(ONE))
+            node.store.put(node.own(b"y" * 500), b"y" * 500)
+            node.clock.advance(11)
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(A, grows)
+        node.origins.then(B, admitted(node, len(TWO)), admitted(node, len(TWO)))
+        node.lane.ensure((first, second))
+        node.wait_woken(2)
+        job = job_of(node, second)
+        assert (job.state, job.code) == (JobState.WAITING, Code.QUOTA_EXCEEDED)
+        node.store.places[Place.BY_HASH].clear()
+        node.clock.advance(31)
+        node.lane.ensure((second,))
+        node.wait_woken(3)
+        assert node.job(second.digest) is None
+
+    def test_many_small_files_within_the_quota_cost_one_listing(self, node: Node) -> None:
+        node.lane.set_budgets(replace(FREE, quota_bytes=10_000))
+        specs = [node.fetch(f"{n}".encode() * 10, web(f"{n}.example", "x")) for n in range(20)]
+        for spec in specs:
+            node.origins.then(spec.sources[0], self.serves(node, spec))
+        looked = node.store.scans
+        node.lane.ensure(tuple(specs))
+        node.wait_woken(20)
+        assert node.registry.snapshot().jobs == {}
+        assert node.store.scans - looked <= 2, "one by `ensure`, which looks for what is there"
+
+    def test_a_smaller_quota_holds_from_the_next_download_on(self, node: Node) -> None:
+        node.lane.set_budgets(replace(FREE, quota_bytes=10_000))
+        first, second = node.fetch(ONE, A), node.fetch(TWO, B)
+        node.origins.then(A, admitted(node, len(ONE)))
+        node.lane.ensure((first,))
+        node.wait_woken(1)
+        node.lane.set_budgets(replace(FREE, quota_bytes=500))
+        node.origins.then(B, admitted(node, len(TWO)))
+        node.lane.ensure((second,))
+        node.wait_woken(2)
+        assert job_of(node, second).code is Code.QUOTA_EXCEEDED
+
+    def serves(self, node: Node, wanted: JobSpec) -> Work:
+        """A fetch that asks for room and has its own bytes."""
+
+        def work(spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
+            report.admit(wanted.size_bytes or 0)
+            return node.origins.publish(spec, node.origins.held[wanted.sources[0].redacted], report)
+
+        return work
 
 
 class TestThroughput:

@@ -43,7 +43,7 @@ def test_the_quota_counts_what_is_stored_and_promised() -> None:
     assert "needs 101 B, but only 100 B of the quota of 1.0 kB are left: the store holds 700 B" in refused.message
 
 
-def test_a_quota_that_the_plan_has_seen_to_is_not_asked_again() -> None:
+def test_a_quota_of_which_enough_is_left_is_no_reason() -> None:
     assert refusal(10**5, replace(ROOM, free_bytes=10**6), replace(FREE, quota_bytes=1)) is None
 
 
