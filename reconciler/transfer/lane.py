@@ -38,7 +38,7 @@ from reconciler.transfer.admission import Admission
 from reconciler.transfer.clerk import Clerk
 from reconciler.transfer.docket import Docket
 from reconciler.transfer.look import UNSEEN, Seen, look
-from reconciler.transfer.outcome import Failed, Outcome
+from reconciler.transfer.outcome import Failed, Outcome, Wait
 from reconciler.transfer.patience import Patience
 from reconciler.transfer.permits import Permits
 from reconciler.transfer.record import Phase, Record, new_job
@@ -329,11 +329,19 @@ class ThreadLane:
     # ---- workers ----------------------------------------------------------------------------
 
     def _staff(self) -> None:
-        """Every permit that can be used has a worker."""
+        """Every permit that can be used has a worker, as far as there are threads.
+
+        Without one, the next look at the queue is the end of a running job, or of the wait that is begun here.
+        """
         while (run := self._next_run()) is not None:
-            self._workers += 1
             name = f"lane-{run.spec.digest.short}"
-            threading.Thread(target=self._work, args=(run,), name=name, daemon=True).start()
+            thread = threading.Thread(target=self._work, args=(run,), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self._docket.finish(run.spec.digest, Wait(Code.IO, f"it had no thread: {error}"))
+                return
+            self._workers += 1
 
     def _next_run(self) -> Run | None:
         """The next job has its permit and counts as running, before its thread has done anything."""

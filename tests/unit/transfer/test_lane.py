@@ -541,6 +541,34 @@ class TestErrors:
         assert node.job(other.digest) is None
         node.expected_crashes = 1
 
+    def test_a_thread_that_can_not_be_started_is_waited_for_and_costs_no_permit(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        node.lane.set_limits(Limits(max=1, hard_cap=1, per_host=1))
+        first, second = node.fetch(ONE, A), node.fetch(TWO, B)
+        start = threading.Thread.start
+
+        def exhausted(thread: threading.Thread) -> None:
+            if thread.name == f"lane-{first.digest.short}":
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", exhausted)
+        node.lane.ensure((first,))
+        node.wait_woken(1)
+        (job,) = node.lane.failures().values()
+        assert (job.digest, job.state, job.code) == (first.digest, JobState.WAITING, Code.IO)
+        assert "can't start new thread" in job.message
+        assert node.lane.progress() == ()
+        node.lane.ensure((first, second))
+        node.wait_woken(2)
+        assert node.job(second.digest) is None, "the permit is free"
+        monkeypatch.undo()
+        node.clock.advance(31)
+        node.lane.ensure((first,))
+        node.wait_woken(3)
+        assert node.registry.snapshot().jobs == {}
+
     def test_jobs_that_the_registry_refuses_are_an_error_of_ensure(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
         node.registry.close()
