@@ -159,10 +159,12 @@ def _resumable(subject: str, view: View, steered: list[Directive]) -> str:
 
 def _pause(subject: str, view: View, operator: Operator) -> Decision:
     name = download_named(subject, view.refs, view.digests)
-    message = f"paused {name}; its downloads rest, and keep what they have, until `reconcile resume {name}`"
+    digests = _download(name, view)
+    rests = f"paused {name}; its downloads rest, and keep what they have, until `reconcile resume {name}`"
+    message = f"{rests}{_going_on(Deed.PAUSE, _shared(name, digests, view))}"
     canceled = view.given(DirectiveKind.CANCEL, name)
     drops = () if canceled is None else (DropDirective(canceled.kind, canceled.subject),)
-    return _put(DirectiveKind.PAUSE, name, _download(name, view), view, operator, message, drops)
+    return _put(DirectiveKind.PAUSE, name, digests, view, operator, message, drops)
 
 
 def _cancel(subject: str, view: View, operator: Operator) -> Decision:
@@ -178,7 +180,11 @@ def _cancel(subject: str, view: View, operator: Operator) -> Decision:
         return Decision(name, f"{code}: {why}", (), (event,), code)
     if known is not None:
         return Decision(name, f"nothing changed: {name} is {told(known)}")
-    message = _cancellation(name, is_wanted=bool(active) or not view.wanted.isdisjoint(digests))
+    shared = _shared(name, digests, view)
+    ends = _cancellation(
+        name, is_wanted=bool(active) or not view.wanted.isdisjoint(digests), ends=digests > shared.keys()
+    )
+    message = f"{ends}{_going_on(Deed.CANCEL, shared)}"
     paused = view.given(DirectiveKind.PAUSE, name)
     drops = () if paused is None else (DropDirective(paused.kind, paused.subject),)
     status = Status.CANCEL_REQUESTED.value
@@ -186,9 +192,39 @@ def _cancel(subject: str, view: View, operator: Operator) -> Decision:
     return _put(DirectiveKind.CANCEL, name, digests, view, operator, message, drops, events)
 
 
-def _cancellation(name: str, *, is_wanted: bool) -> str:
+def _shared(name: str, digests: frozenset[Digest], view: View) -> Mapping[Digest, tuple[str, ...]]:
+    """The other objects, by digest, for which a download goes on when `name` wants it no more."""
+    weights = () if view.desired is None or "/" not in name else view.desired.weights()
+    found: dict[Digest, tuple[str, ...]] = {}
+    for spec in weights:
+        for digest in sorted(digests.intersection(file.digest for file in spec.files)):
+            if spec.ref != name and not _rests(spec.ref, digest, view):
+                found[digest] = (*found.get(digest, ()), spec.ref)
+    return found
+
+
+def _rests(ref: str, digest: Digest, view: View) -> bool:
+    canceled = view.given(DirectiveKind.CANCEL, ref)
+    if canceled is not None and digest in canceled.digests:
+        return True
+    return any(view.given(kind, ref) for kind in (DirectiveKind.PAUSE, DirectiveKind.SUSPEND))
+
+
+def _going_on(deed: Deed, shared: Mapping[Digest, tuple[str, ...]]) -> str:
+    if not shared:
+        return ""
+    owners = sorted({owner for each in shared.values() for owner in each})
+    want = "wants" if len(owners) == 1 else "want"
+    which = next(iter(shared)) if len(shared) == 1 else "DIGEST"
+    return f"; but what {', '.join(owners)} {want}, too, goes on: `reconcile {deed} {which}` does it for all"
+
+
+def _cancellation(name: str, *, is_wanted: bool, ends: bool) -> str:
+    """`ends`: whether anything of it does; the rest goes on for others."""
     if not is_wanted:
         return f"removing the partial download of {name}, which nothing wants"
+    if not ends:
+        return f"canceling the download of {name}"
     return (
         f"canceling the download of {name}; what it has is removed, and it is not tried again "
         f"before its declaration changes or `reconcile resume {name}`"

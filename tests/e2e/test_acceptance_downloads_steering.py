@@ -102,7 +102,7 @@ def test_what_one_model_cancels_goes_on_for_the_other(machine: Machine, origin: 
     machine.declare(models={name: weights(url, content) for name in "ab"}, egress=LOOPBACK)
     with serving(machine) as node:
         node.until(lambda: machine.has_part(content))
-        machine.said("cancel", "models/a")
+        assert "what models/b wants, too, goes on" in machine.said("cancel", "models/a")["message"]
         node.until(lambda: machine.listed("directives"))
         kept = machine.part(content).stat().st_size
         node.until(lambda: machine.has_part(content, kept))

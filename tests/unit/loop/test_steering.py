@@ -156,6 +156,48 @@ def test_what_a_failed_download_has_left_is_canceled_with_it() -> None:
     assert decision.message.startswith("canceling the download of models/llama3:8b; what it has is removed")
 
 
+TWINS = desired(model("a", "shared"), model("b", "shared"), model("c", "shared", "own"))
+
+
+def test_to_cancel_what_another_object_wants_too_says_that_it_goes_on() -> None:
+    decision = does(Deed.CANCEL, "a", view(job("shared"), wanted=TWINS))
+    assert decision.changes == (put(DirectiveKind.CANCEL, "models/a", "shared"),)
+    assert decision.message == (
+        f"canceling the download of models/a; but what models/b, models/c want, too, goes on: "
+        f"`reconcile cancel {digest('shared')}` does it for all"
+    )
+
+
+def test_to_cancel_an_object_of_which_another_wants_one_file_ends_the_others() -> None:
+    decision = does(Deed.CANCEL, "c", view(job("shared"), job("own"), wanted=TWINS))
+    assert "what it has is removed" in decision.message
+    assert "; but what models/a, models/b want, too, goes on" in decision.message
+
+
+@pytest.mark.parametrize("kind", [DirectiveKind.CANCEL, DirectiveKind.PAUSE, DirectiveKind.SUSPEND])
+def test_an_object_that_rests_itself_does_not_keep_a_download_going(kind: DirectiveKind) -> None:
+    resting = [directive(kind, f"models/{name}", "shared") for name in ("b", "c")]
+    decision = does(Deed.CANCEL, "a", view(job("shared"), *resting, wanted=TWINS))
+    assert "goes on" not in decision.message
+
+
+def test_a_cancellation_of_other_bytes_does_not_make_an_object_rest() -> None:
+    old = [directive(DirectiveKind.CANCEL, f"models/{name}", "older") for name in ("b", "c")]
+    assert "goes on" in does(Deed.CANCEL, "a", view(job("shared"), *old, wanted=TWINS)).message
+
+
+def test_a_digest_is_canceled_for_all_that_want_it() -> None:
+    decision = does(Deed.CANCEL, digest("shared"), view(job("shared"), wanted=TWINS))
+    assert "goes on" not in decision.message
+
+
+def test_to_pause_what_another_object_wants_too_says_that_it_goes_on() -> None:
+    decision = does(Deed.PAUSE, "a", view(job("shared"), wanted=TWINS))
+    assert decision.message.endswith(
+        f"; but what models/b, models/c want, too, goes on: `reconcile pause {digest('shared')}` does it for all"
+    )
+
+
 def test_to_cancel_twice_is_told_once() -> None:
     known = directive(DirectiveKind.CANCEL, "models/llama3:8b", "l1", "l2")
     decision = does(Deed.CANCEL, "llama3:8b", view(known, job("l1")))
