@@ -26,8 +26,8 @@ from reconciler.transfer.patience import Patience, Pause
 from reconciler.transfer.permits import NO_HOST, Permits
 from reconciler.transfer.record import (
     NO_FACTS,
-    Phase,
     Record,
+    Stage,
     at_work,
     enrolled,
     ledger_event,
@@ -105,9 +105,9 @@ class Docket:
         if wanted is not None and not record.changed:
             self._share(record, wanted)
             return None
-        if record.phase is Phase.RUNNING and record.run is not None:
+        if record.stage is Stage.RUNNING and record.run is not None:
             return record.run.token
-        if record.phase is not Phase.COMMITTING:
+        if record.stage is not Stage.COMMITTING:
             self._permits.discard(record.digest)
             self._follow(record)
         return None
@@ -134,7 +134,7 @@ class Docket:
             record.is_degraded,
         )
         run = Run(order, dispatcher, self._clock)
-        record.phase, record.run = Phase.RUNNING, run
+        record.stage, record.run = Stage.RUNNING, run
         self.running[digest] = record
         return run
 
@@ -236,7 +236,7 @@ class Docket:
             self._share(record, record.wanted)
         if record.job.state is not JobState.QUEUED:
             return self._rest(record)
-        record.phase = Phase.QUEUED
+        record.stage = Stage.QUEUED
         record.resting = self._patience.resting(record)
         priority, record_is_first = record.spec.priority, record.in_front
         self._permits.enqueue(record.digest, self._host(record), priority=priority, front=record_is_first)
@@ -269,7 +269,7 @@ class Docket:
 
     def _unfinished(self, record: Record, outcome: Stopped | HostFull | Wait | Failed) -> None:
         if isinstance(outcome, Stopped) and self.stopping:
-            record.phase = Phase.RESTING
+            record.stage = Stage.RESTING
             self._tell(record, (), (), _ignored)  # its row stays: the next process finds it interrupted
         elif record.changed:
             self._follow(record)
@@ -307,7 +307,7 @@ class Docket:
         self.ended.discard(record.digest)
 
     def _rest(self, record: Record) -> bool:
-        record.phase = Phase.RESTING
+        record.stage = Stage.RESTING
         at = record.job.next_attempt_at
         if record.job.state is JobState.WAITING and at is not None:
             if not record.due_s:
@@ -319,7 +319,7 @@ class Docket:
     def rung(self, digest: Digest, due_s: float) -> None:
         """The time has come that a job waited for, if it still does."""
         record = self.records.get(digest)
-        waits = record is not None and record.phase is Phase.RESTING and record.job.state is JobState.WAITING
+        waits = record is not None and record.stage is Stage.RESTING and record.job.state is JobState.WAITING
         if record is None or not waits or record.due_s != due_s:
             return
         record.due_s = 0.0
@@ -331,7 +331,7 @@ class Docket:
     def try_again(self, codes: frozenset[Code]) -> None:
         """What ended in an error with one of `codes`, and is still wanted, is queued again as if it were new."""
         for record in tuple(self.records.values()):
-            failed = record.phase is Phase.RESTING and record.job.state is JobState.ERROR
+            failed = record.stage is Stage.RESTING and record.job.state is JobState.ERROR
             if failed and record.job.code in codes and record.wanted is not None:
                 self._requeue(record, fresh=True)
 
@@ -361,7 +361,7 @@ class Docket:
     # ---- commits ----------------------------------------------------------------------------
 
     def _decide(self, record: Record, decision: Decision, settled: Settled) -> None:
-        record.phase = Phase.COMMITTING
+        record.stage = Stage.COMMITTING
         self._tell(record, decision.changes, decision.events, settled)
 
     def _tell(

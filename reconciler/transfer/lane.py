@@ -10,7 +10,7 @@ Who may do what:
   in two orders, and a slow disk never delays `progress`.
 - The lock of `Admission` is taken before `_lock`, never while it is held.
 - Decisions are taken under the lock and committed by the clerk's thread, in the order in which they
-  were taken. While a decision about a record is on its way (`Phase.COMMITTING`) nobody else decides
+  were taken. While a decision about a record is on its way (`Stage.COMMITTING`) nobody else decides
   about it; when it is durable, `_settle` looks at what is wanted by then.
 - The permits say how many workers there are: a worker starts holding a permit, and gives it back and
   takes the next one in the same hold of the lock. So no wake-up can be lost and no worker idles.
@@ -41,7 +41,7 @@ from reconciler.transfer.look import UNSEEN, Seen, look
 from reconciler.transfer.outcome import Failed, Outcome, Wait
 from reconciler.transfer.patience import Patience
 from reconciler.transfer.permits import Permits
-from reconciler.transfer.record import Phase, Record, new_job
+from reconciler.transfer.record import Record, Stage, new_job
 from reconciler.transfer.running import Fetching, Run, Worker
 from reconciler.transfer.throttle import Throttle
 from reconciler.transfer.throughput import THROUGHPUT, decode
@@ -194,13 +194,13 @@ class ThreadLane:
         wake-up has missed nothing.
         """
         with self._lock:
-            resting = {digest for digest, record in self._docket.records.items() if record.phase is Phase.RESTING}
+            resting = {digest for digest, record in self._docket.records.items() if record.stage is Stage.RESTING}
             return frozenset(self._docket.records).difference(resting) | self._docket.ended
 
     def failures(self) -> Mapping[Digest, Job]:
         """The jobs that wait or ended in an error, and are still wanted."""
         with self._lock:
-            resting = [record.job for record in self._docket.records.values() if record.phase is Phase.RESTING]
+            resting = [record.job for record in self._docket.records.values() if record.stage is Stage.RESTING]
         return {job.digest: job for job in resting if job.state in (JobState.WAITING, JobState.ERROR)}
 
     def next_attempt_at(self) -> datetime | None:

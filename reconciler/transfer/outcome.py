@@ -43,7 +43,6 @@ class Done:
 
     size_bytes: int
     changes: tuple[Change, ...]
-    code: Code | None = None
     received: Received | None = None
     """What came over the network for it in this run; None: nothing did."""
 

@@ -27,7 +27,7 @@ from reconciler.transfer.running import Run
 NO_FACTS: Mapping[str, JsonValue] = {}
 
 
-class Phase(Enum):
+class Stage(Enum):
     """What the lane has to do for a job next."""
 
     COMMITTING = auto()
@@ -62,7 +62,7 @@ class Record:
     wanted: JobSpec | None
     """What the last `ensure` asked for; None: nothing."""
     seen: Seen = UNSEEN
-    phase: Phase = Phase.COMMITTING
+    stage: Stage = Stage.COMMITTING
     run: Run | None = None
     due_s: float = 0.0
     """Monotonic time at which a waiting job may start again."""
@@ -96,7 +96,7 @@ class Record:
         """
         if self.wanted is None:
             return True
-        at_work = self.phase in (Phase.RUNNING, Phase.COMMITTING)
+        at_work = self.stage in (Stage.RUNNING, Stage.COMMITTING)
         if at_work and self.spec.kind is JobKind.FETCH and self.wanted.kind is JobKind.ADOPT:
             return False
         return not same_work(self.spec, self.wanted)
