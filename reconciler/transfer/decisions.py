@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 
 from reconciler.core.change import Change, DropJob, OwnBlob, PutJob
 from reconciler.core.event import EventDraft
-from reconciler.core.job import Code, JobKind, JobSpec, JobState, Status
+from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
 from reconciler.core.job_table import Happening, after, may
 from reconciler.transfer.outcome import Done, Failed, HostFull, SetAside, Wait
 from reconciler.transfer.patience import Pause
 from reconciler.transfer.record import (
     Record,
     at_work,
+    enrolled,
     laid_to_rest,
     requeued,
     to_the_end,
@@ -42,6 +43,24 @@ def owning(record: Record, at: datetime) -> tuple[Change, ...]:
     put = PutJob(record.job)
     fetches = record.spec.kind is JobKind.FETCH and record.spec.held is None
     return (OwnBlob(record.digest, at), put) if fetches else (put,)
+
+
+def enroll(newcomers: Iterable[tuple[Record, Job | None]], at: datetime) -> Decision:
+    """Each is queued or rests, new or as the row of an earlier process left it."""
+    changes: list[Change] = []
+    events: list[EventDraft] = []
+    for record, row in newcomers:
+        record.job = enrolled(record.spec, record.job, row, at)
+        changes += owning(record, at)
+        events += told(record.spec, record.job, Status(record.job.state.value))
+    return Decision(tuple(changes), tuple(events))
+
+
+def already_there(record: Record, row: Job | None, at: datetime) -> Decision:
+    """Its bytes were there before it began."""
+    job = after(record.job, (Happening.CACHED,), at=at, code=Code.CACHED)
+    dropped = (DropJob(record.digest),) if row is not None else ()
+    return Decision(dropped, told_complete(record.spec, job, record.seen.size_bytes or 0))
 
 
 def queue(record: Record, wanted: JobSpec, at: datetime, *, fresh: bool) -> Decision:

@@ -21,7 +21,7 @@ from reconciler.transfer import decisions
 from reconciler.transfer.clerk import Clerk, Settled
 from reconciler.transfer.decisions import Decision
 from reconciler.transfer.look import Seen
-from reconciler.transfer.outcome import Done, Failed, HostFull, Outcome, SetAside, Stopped, Wait, names_all
+from reconciler.transfer.outcome import Done, Failed, HostFull, Outcome, SetAside, Stopped, Wait
 from reconciler.transfer.patience import Patience, Pause
 from reconciler.transfer.permits import NO_HOST, Permits
 from reconciler.transfer.record import (
@@ -29,11 +29,10 @@ from reconciler.transfer.record import (
     Record,
     Stage,
     at_work,
-    enrolled,
     ledger_event,
     same_work,
+    still_rests,
     told,
-    told_complete,
     told_of,
     told_preview,
     unrecorded,
@@ -85,7 +84,7 @@ class Docket:
         for record, row in newcomers:
             if record.seen.verified and record.spec.kind is not JobKind.VERIFY:
                 self._already_there(record, row)
-            elif row is not None and self._still_rests(row, record.spec):
+            elif row is not None and still_rests(row, record.spec, self._clock.now()):
                 self._take_rest(record, row)
             else:
                 queued.append((record, row))
@@ -181,40 +180,21 @@ class Docket:
     # ---- decisions --------------------------------------------------------------------------
 
     def _already_there(self, record: Record, row: Job | None) -> None:
-        job = after(record.job, (Happening.CACHED,), at=self._clock.now(), code=Code.CACHED)
-        dropped = (DropJob(record.digest),) if row is not None else ()
-
         def settled(_error: Exception | None) -> bool:
             self.ended.add(record.digest)
             return True
 
         is_news = row is not None or record.digest not in self._brought
-        events = told_complete(record.spec, job, record.seen.size_bytes or 0) if is_news else ()
-        self._clerk.tell(dropped, events, settled)
-
-    def _still_rests(self, row: Job, spec: JobSpec) -> bool:
-        """Whether a row found at start keeps resting; our own back-off ends with the process that began it.
-
-        What servers asked for is kept as long as no other source is declared: of that one they do not speak.
-        """
-        if spec.held is not None:
-            return row.state is spec.held and row.next_attempt_at == spec.held_until
-        asked = row.state is JobState.WAITING and row.server_asked and row.kind is spec.kind
-        asked = asked and names_all(row.message, spec.sources)
-        return asked and row.next_attempt_at is not None and row.next_attempt_at > self._clock.now()
+        decision = decisions.already_there(record, row, self._clock.now())
+        self._clerk.tell(decision.changes, decision.events if is_news else (), settled)
 
     def _record(self, newcomers: list[tuple[Record, Job | None]]) -> None:
         """Ownership and job rows of all newcomers in one commit; they may start after it, or rest."""
-        at = self._clock.now()
-        changes: list[Change] = []
-        events: list[EventDraft] = []
+        decision = decisions.enroll(newcomers, self._clock.now())
         records = [record for record, _ in newcomers]
-        for record, row in newcomers:
-            record.job = enrolled(record.spec, record.job, row, at)
+        for record in records:
             self.records[record.digest] = record
             self.coalesced += len(record.spec.owners) - 1
-            changes += decisions.owning(record, at)
-            events += told(record.spec, record.job, Status(record.job.state.value))
 
         def settled(error: Exception | None) -> bool:
             if error is not None:
@@ -225,7 +205,7 @@ class Docket:
             wakes = sum(self._settle(record) for record in records)
             return wakes > 0
 
-        self._clerk.tell(tuple(changes), tuple(events), settled)
+        self._clerk.tell(decision.changes, decision.events, settled)
 
     def _settle(self, record: Record) -> bool:
         """The last decision is durable: goes on with what is wanted by now. Whether the loop should know."""

@@ -21,7 +21,7 @@ from reconciler.core.ledger import ledger_document
 from reconciler.core.source import Source
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.look import UNSEEN, Seen
-from reconciler.transfer.outcome import Failures
+from reconciler.transfer.outcome import Failures, names_all
 from reconciler.transfer.running import Run
 
 NO_FACTS: Mapping[str, JsonValue] = {}
@@ -122,6 +122,18 @@ def same_work(one: JobSpec, other: JobSpec) -> bool:
 def new_job(spec: JobSpec, corr_id: str, at: datetime) -> Job:
     """The durable record of a job that starts from nothing."""
     return Job(spec.digest, spec.kind, JobState.QUEUED, attempts=0, updated_at=at, corr_id=corr_id)
+
+
+def still_rests(row: Job, spec: JobSpec, at: datetime) -> bool:
+    """Whether a row found at start keeps resting; our own back-off ends with the process that began it.
+
+    What servers asked for is kept as long as no other source is declared: of that one they do not speak.
+    """
+    if spec.held is not None:
+        return row.state is spec.held and row.next_attempt_at == spec.held_until
+    asked = row.state is JobState.WAITING and row.server_asked and row.kind is spec.kind
+    is_to_come = row.next_attempt_at is not None and row.next_attempt_at > at
+    return asked and is_to_come and names_all(row.message, spec.sources)
 
 
 def enrolled(spec: JobSpec, job: Job, row: Job | None, at: datetime) -> Job:
