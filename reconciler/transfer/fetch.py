@@ -196,7 +196,8 @@ class WebFetch:
             raise
         finally:
             reply.close(code)
-        self._obey(verdict, retry_after_s(reply.header("retry-after"), self._clock.now()))
+        asked_s = retry_after_s(reply.header("retry-after"), self._clock.now()) if verdict.transient else None
+        self._obey(verdict, asked_s)
 
     def _read(self, reply: Answer) -> Verdict:
         download = self._download
@@ -238,14 +239,14 @@ class WebFetch:
 
     # ---- what the protocol says ------------------------------------------------------------------
 
-    def _obey(self, verdict: Verdict, retry_after_s: float | None = None) -> None:
+    def _obey(self, verdict: Verdict, asked_s: float | None = None) -> None:
         self._do(verdict.steps)
         if verdict.phase is Phase.FAILED or verdict.transient:
             raise FetchError(
                 verdict.code or Code.HTTP,
                 f"{self._order.source.redacted}: {verdict.message}",
                 transient=verdict.transient,
-                retry_after_s=retry_after_s if verdict.transient else None,
+                retry_after_s=asked_s,
                 hint=_hint(verdict.sign, self._order.request.credential),
             )
 

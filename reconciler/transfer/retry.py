@@ -80,7 +80,7 @@ def retry_after_s(text: str | None, now: datetime) -> float | None:
         return min(LONGEST_ASKED_S, float(text))
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # numbers of any length pass its parser, and datetime takes no long ones
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return min(LONGEST_ASKED_S, max(0.0, (at - now).total_seconds()))

@@ -264,6 +264,13 @@ def test_a_long_retry_after_is_handed_back_at_once(rig: Rig, origin: OriginSimul
     assert len(origin.requests) == 1
 
 
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_retry_after_that_is_no_date_is_as_good_as_none(rig: Rig, origin: OriginSimulator, status: int) -> None:
+    hostile = (("Retry-After", "Mon, 05 Jan 2026 00:00:00 +99999999999999999999"),)
+    rig.fetch(origin.put("/m", DATA, script=[Fault(status=status, headers=hostile)]), DIGEST, SIZE)
+    assert rig.blob(DIGEST) == DATA
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "code"),
     [

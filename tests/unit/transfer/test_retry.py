@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.core.job import Code
 from reconciler.transfer.failure import FetchError
@@ -86,12 +88,27 @@ def test_everything_else_ends_at_once(error: Exception) -> None:
         ("-5", None),
         ("9" * 400, None),
         ("Mon, 05 Jan 99999 12:00:30 GMT", None),
+        ("Mon, 05 Jan 2026 00:00:00 +99999999999999999999", None),
+        ("Mon, 05 Jan 2026 99999999999999999999:00:00 GMT", None),
+        ("Mon, 99999999999999999999 Jan 2026 00:00:00 GMT", None),
         ("999999999", LONGEST_ASKED_S),
         ("Fri, 31 Dec 9999 23:59:59 -2359", LONGEST_ASKED_S),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str | None, wanted: float | None) -> None:
     assert retry_after_s(text, NOW) == wanted
+
+
+NUMBERS = st.integers(-(10**25), 10**25).map(str) | st.integers(-100, 100).map(str)
+DATES = st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.sampled_from(["GMT", "", "+", "-"]), NUMBERS).map(
+    lambda each: "Mon, {} Jan {} {}:{}:{} {}{}".format(*each)
+)
+
+
+@given(st.text() | DATES)
+def test_whatever_a_server_asks_for_is_no_error(text: str) -> None:
+    asked_s = retry_after_s(text, NOW)
+    assert asked_s is None or 0 <= asked_s <= LONGEST_ASKED_S
 
 
 def test_slices_add_up() -> None:
