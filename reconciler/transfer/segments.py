@@ -107,6 +107,11 @@ def prefix_bytes(segments: Iterable[Segment]) -> int:
     return done
 
 
+def reach_bytes(segments: Iterable[Segment]) -> int:
+    """Where the last byte that is there ends. A segment that has none yet says nothing of the part's length."""
+    return max((segment.end for segment in segments if segment.end > segment.start), default=0)
+
+
 class NotAsPromisedError(Exception):
     """The server does not serve ranges as it said."""
 
@@ -181,7 +186,7 @@ class Gathering:
         ranges, meta = self._ranges, self._part.meta()
         sources = dict(meta.sources) if meta is not None else {}
         found = stored(meta, ranges.total_bytes) if sources.get(self._url) in (None, ranges.validator) else None
-        if found is None or max(segment.end for segment in found) > self._part.size_bytes:
+        if found is None or reach_bytes(found) > self._part.size_bytes:
             self._part.truncate()
             return cut(ranges.total_bytes, ranges.count), ((self._url, ranges.validator),)
         return found, tuple({**sources, self._url: ranges.validator}.items())

@@ -204,6 +204,21 @@ def test_what_the_disk_could_not_sync_is_fetched_again(
     assert sha256(rig) == DIGEST
 
 
+def test_a_kill_before_every_segment_has_a_byte_costs_nothing_of_the_others(rig: Rig, origin: OriginSimulator) -> None:
+    url = origin.put("/m", FILE)
+    quarter = SIZE // 4
+    data = b"".join(FILE.pieces(0, 2 * quarter))
+    with rig.store.open_part(DIGEST) as part:
+        marks = ((0, quarter), (quarter, 2 * quarter), (2 * quarter, 2 * quarter), (3 * quarter, 3 * quarter))
+        part.put_meta(PartMeta(((url, '"v1"'),), SIZE, marks))
+        part.write_at(0, data)
+    rig.fetch(url, DIGEST, SIZE)
+    assert sorted(str(each) for each in gets(origin)) == sorted(
+        [f"bytes={2 * quarter}-{3 * quarter - 1}", f"bytes={3 * quarter}-{SIZE - 1}"]
+    )
+    assert sha256(rig) == DIGEST
+
+
 def test_without_segments_a_part_in_segments_is_gone_on_from_where_its_first_gap_is(
     rig: Rig, origin: OriginSimulator
 ) -> None:
