@@ -2,8 +2,10 @@
 
 Worth it where one connection is slower than the line. Every segment is a connection and a thread of
 its own; the job's thread hashes what is there without a gap, so the digest is known with the last
-byte, and writes down now and then how far each segment is durable. A server that does not do as it
-said costs nothing but the attempt: what is there without a gap is gone on from by a single stream.
+byte, and writes down now and then how far each segment is durable. Where there are fewer connections
+or threads to be had than segments, those that there are take one segment after the other. A server
+that does not do as it said costs nothing but the attempt: what is there without a gap is gone on from
+by a single stream.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import hashlib
 import itertools
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -112,8 +115,8 @@ def reach_bytes(segments: Iterable[Segment]) -> int:
     return max((segment.end for segment in segments if segment.end > segment.start), default=0)
 
 
-class NotAsPromisedError(Exception):
-    """The server does not serve ranges as it said."""
+class NotInSegmentsError(Exception):
+    """The server does not serve ranges as it said, or this machine has no thread left: a single stream may do."""
 
 
 class Gathering:
@@ -140,6 +143,8 @@ class Gathering:
         self._moved = threading.Condition()
         self._failures: list[BaseException] = []
         self._segments, self._sources = self._begin()
+        self._open = deque(segment for segment in self._segments if not segment.is_whole)
+        self._working = 0
         self.sha256 = hashlib.sha256()
         """Of everything that was there without a gap when `run` last looked."""
         self._hashed = 0
@@ -162,10 +167,11 @@ class Gathering:
         Raises FetchError, Canceled, or the store's errors; the part can then be gone on from.
         """
         self._record()
-        threads = [self._start(segment) for segment in self._segments if not segment.is_whole]
+        threads: list[threading.Thread] = []
         try:
+            self._staff(threads)
             self._follow(meter)
-        except NotAsPromisedError:
+        except NotInSegmentsError:
             self._stand_still(threads)
             flatten(self._part, PartMeta(self._sources, self._ranges.total_bytes), prefix_bytes(self._segments))
             return False
@@ -227,6 +233,21 @@ class Gathering:
         self._part.put_meta(PartMeta(self._sources, self._ranges.total_bytes, marks))
         self._record_s = self._clock.monotonic() + RECORD_EVERY_S
 
+    def _staff(self, threads: list[threading.Thread]) -> None:
+        """Each segment has one of `threads`, or there are as many as this machine gives; raises NotInSegmentsError."""
+        with self._moved:  # none begins before it is known how many there are
+            for number in range(len(self._open)):
+                name = f"segment-{self._order.spec.digest.short}-{number}"
+                thread = threading.Thread(target=self._work, name=name, daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the limit of processes, or of memory
+                    break
+                threads.append(thread)
+                self._working += 1
+        if self._open and not threads:
+            raise NotInSegmentsError
+
     def _stand_still(self, threads: list[threading.Thread]) -> None:
         """No thread is left: the part's descriptor is about to be closed, and its number to be another file's."""
         self._token.cancel()
@@ -237,30 +258,48 @@ class Gathering:
         while not self._rows.empty():
             self._order.report.ledger(self._rows.get())
 
-    # ---- a segment's thread --------------------------------------------------------------------
+    # ---- the threads of segments -----------------------------------------------------------------
 
-    def _start(self, segment: Segment) -> threading.Thread:
-        name = f"segment-{self._order.spec.digest.short}-{segment.start}"
-        thread = threading.Thread(target=self._fill, args=(segment,), name=name, daemon=True)
-        thread.start()
-        return thread
-
-    def _fill(self, segment: Segment) -> None:
-        session = self._new_session()
-        tries = Tries(self._order.spec.transfer.retries, self._pause)
+    def _work(self) -> None:
         try:
-            tries.run(lambda: self._try(segment, session, tries))
+            with contextlib.closing(self._new_session()) as session:
+                while (segment := self._next()) is not None and self._fill(segment, session):
+                    pass
         except Canceled:
             pass  # the job's thread knows why
-        except FetchError as error:
-            # A server that is too busy for several connections may have time for one.
-            self._failures.append(NotAsPromisedError() if error.code is Code.HTTP else error)
         except BaseException as error:  # noqa: BLE001 — handed to the job's thread, which raises it
             self._failures.append(error)
         finally:
-            session.close()
             with self._moved:
                 self._moved.notify()
+
+    def _next(self) -> Segment | None:
+        """A segment that nobody works at; None: the thread is not needed any more."""
+        with self._moved:
+            if self._open:
+                return self._open.popleft()
+            self._working -= 1
+            return None
+
+    def _fill(self, segment: Segment, session: Session) -> bool:
+        """Whether all of it is there; False: it is left to other threads, whose connections may be better."""
+        tries = Tries(self._order.spec.transfer.retries, self._pause)
+        try:
+            tries.run(lambda: self._try(segment, session, tries))
+        except FetchError as error:
+            if error.transient and self._leave(segment):
+                return False
+            if error.code is Code.HTTP:  # a server that is too busy for several connections may have time for one
+                raise NotInSegmentsError from error
+            raise
+        return True
+
+    def _leave(self, segment: Segment) -> bool:
+        """Whether there is another thread to go on with the segment."""
+        with self._moved:
+            self._working -= 1
+            self._open.appendleft(segment)
+            return self._working > 0
 
     def _try(self, segment: Segment, session: Session, tries: Tries) -> None:
         began = segment.end
@@ -288,7 +327,7 @@ class Gathering:
         except (FetchError, NetError) as error:
             code = error.code
             raise
-        except NotAsPromisedError:
+        except NotInSegmentsError:
             code = Code.RESUME_CONTENT_RANGE
             raise
         finally:
@@ -301,12 +340,12 @@ class Gathering:
             message = f"{self._order.source.redacted}: answered HTTP {head.status}"
             raise FetchError(Code.HTTP, message, transient=True, retry_after_s=wait_s)
         if not is_rest(head, segment.end, segment.stop, ranges.total_bytes, ranges.validator):
-            raise NotAsPromisedError
+            raise NotInSegmentsError
 
     def _read(self, segment: Segment, reply: Answer) -> None:
         while (data := reply.read()) is not None:
             if segment.end + len(data) > segment.stop:
-                raise NotAsPromisedError
+                raise NotInSegmentsError
             self._part.write_at(segment.end, data)
             segment.end += len(data)
             with self._moved:

@@ -41,6 +41,7 @@ class Rig:
     report: RecordedReport = field(default_factory=RecordedReport)
     cores: Cores = field(default_factory=lambda: Cores(0))
     session: Session = field(default_factory=lambda: Session(SystemClock()))
+    new_session: Callable[[], Session] = lambda: Session(SystemClock())
     preflight: bool = False
     """Most tests count requests; those about the HEAD turn it on."""
     segments: int | None = None
@@ -63,7 +64,7 @@ class Rig:
             self.origins,
             self.session,
             SystemClock(),
-            new_session=lambda: Session(SystemClock()),
+            new_session=self.new_session,
             preflight=self.preflight,
             cores=self.cores,
             sleep=self.sleep,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from reconciler import durable
+from reconciler.clock import SystemClock
 from reconciler.core.digest import Digest
 from reconciler.core.errors import TransientError
 from reconciler.core.job import Code
+from reconciler.net.client import Session
 from reconciler.ports import PartMeta
 from reconciler.transfer import segments
 from reconciler.transfer.failure import FetchError
@@ -138,12 +140,70 @@ def test_a_segment_whose_connection_breaks_goes_on_where_it_was(rig: Rig, origin
     assert origin.body_bytes < SIZE * 1.1
 
 
+@pytest.mark.parametrize("most", [2, 3])
+def test_a_server_that_serves_fewer_connections_gives_its_segments_one_after_the_other(
+    rig: Rig, origin: OriginSimulator, most: int
+) -> None:
+    rig.retries = 0
+    origin.most_connections = most
+    url = origin.put("/m", FILE, always=SLOW)
+    rig.fetch(url, DIGEST, SIZE)
+    assert sha256(rig) == DIGEST
+    assert len(gets(origin)) == 4
+    assert sum(row.bytes_in for row in rig.report.rows) == SIZE
+    assert not segment_threads()
+
+
+@pytest.fixture
+def threads_left(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Says how many more threads of segments the machine lets begin."""
+
+    def allow(number: int) -> None:
+        begin, left = threading.Thread.start, iter(range(number))
+
+        def start(thread: threading.Thread) -> None:
+            if thread.name.startswith("segment-") and next(left, None) is None:
+                raise RuntimeError("can't start new thread")
+            begin(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+
+    return allow
+
+
+@pytest.mark.parametrize(("threads", "ranges"), [(1, 4), (3, 4), (0, 1)])
+def test_with_fewer_threads_than_segments_those_that_there_are_fetch_all_of_it(
+    rig: Rig, origin: OriginSimulator, threads_left: Callable[[int], None], threads: int, ranges: int
+) -> None:
+    threads_left(threads)
+    url = origin.put("/m", FILE, always=SLOW)
+    rig.fetch(url, DIGEST, SIZE)
+    assert sha256(rig) == DIGEST
+    assert (len(gets(origin)), sum(row.bytes_in for row in rig.report.rows)) == (ranges, SIZE)
+    assert not segment_threads()
+
+
+def test_a_bug_in_a_thread_of_a_segment_ends_the_fetch_and_all_other_threads(rig: Rig, origin: OriginSimulator) -> None:
+    made: list[Session] = []
+
+    def broken() -> Session:
+        if len(made) == 3:
+            raise ValueError("a bug")
+        made.append(Session(SystemClock()))
+        return made[-1]
+
+    rig.new_session = broken
+    with pytest.raises(ValueError, match="a bug"):
+        rig.fetch(origin.put("/m", FILE, always=SLOW), DIGEST, SIZE)
+    assert not segment_threads()
+
+
 def test_segments_of_an_attempt_that_failed_are_gone_on_from_each_where_it_was(
     rig: Rig, origin: OriginSimulator
 ) -> None:
     rig.retries = 0
     cut = Fault(cut_after_bytes=10_000_000)
-    url = origin.put("/m", FILE, script=[Fault(), cut, cut, cut])
+    url = origin.put("/m", FILE, script=[cut, cut, cut, cut])
     with pytest.raises(FetchError) as failed:
         rig.fetch(url, DIGEST, SIZE)
     assert (failed.value.code, failed.value.transient) == (Code.CONNECT, True)

@@ -169,12 +169,16 @@ class OriginSimulator:
 
     def __init__(self, *, host: str = "127.0.0.1", tls: tuple[str, str] | None = None) -> None:
         self.requests: list[Seen] = []
+        self.most_connections: int | None = None
+        """How many it serves at once; further ones it closes. None: any number."""
         self.connections = 0
         """How many connections were accepted so far."""
         self._files: dict[str, _File] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._open: set[socket.socket] = set()
+        self._serving = 0
+        self._place = threading.Condition(self._lock)
         self._listener = socket.create_server((host, 0), backlog=64)
         self.host, self.port = self._listener.getsockname()[:2]
         self._tls: ssl.SSLContext | None = None
@@ -242,10 +246,16 @@ class OriginSimulator:
             except OSError:
                 return
             self.connections += 1
+            with self._place:
+                # One that the client has just closed is noticed a moment later.
+                if not self._place.wait_for(self._has_place, 0.2):
+                    connection.close()
+                    continue
+                self._serving += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, _HungUpError), connection:
+        with contextlib.suppress(OSError, _HungUpError), self._served(), connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             stream = self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
             with self._lock:
@@ -260,6 +270,18 @@ class OriginSimulator:
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(stream, socket.SHUT_RDWR)
                 stream.close()
+
+    @contextlib.contextmanager
+    def _served(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self._place:
+                self._serving -= 1
+                self._place.notify()
+
+    def _has_place(self) -> bool:
+        return self.most_connections is None or self._serving < self.most_connections
 
     def _respond(self, stream: socket.socket, reader: BufferedReader) -> bool:
         seen = _read_request(reader)
