@@ -58,8 +58,7 @@ class Admission:
             if refused is not None:
                 raise refused
             self._left_bytes = self._left(room) - need_bytes
-            run.total_bytes = run.done_bytes + need_bytes
-            run.admitted = True
+            run.admitted_bytes = run.done_bytes + need_bytes
 
     def _room(self, run: Run, need_bytes: int, ewma_mib_s: float | None) -> Room:
         """What other jobs write meanwhile counts twice against the disk rather than not at all.

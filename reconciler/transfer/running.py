@@ -142,17 +142,20 @@ class Run:
         self.done_bytes = 0
         self.total_bytes = spec.size_bytes if spec.kind is JobKind.FETCH else order.seen.size_bytes
         self.announced = False
-        self.admitted = False
-        """Whether room was made sure of for all that is to come."""
+        self.admitted_bytes: int | None = None
+        """How long the file may get in the room that was made sure of for it; None: not yet."""
         self.rows: list[LedgerRow] = []
         self._dispatcher = dispatcher
 
     def promised_bytes(self, other: Run) -> int:
         """What it will still write into room that `other` must leave to it: it was admitted, or planned and earlier."""
-        is_planned = self.spec.kind is JobKind.FETCH and self.spec.size_bytes is not None
-        if self is other or not (self.admitted or (is_planned and self.number < other.number)):
+        if self is other:
             return 0
-        return max(0, (self.total_bytes or 0) - self.done_bytes)
+        is_earlier = self.spec.kind is JobKind.FETCH and self.number < other.number
+        will_be_bytes = self.admitted_bytes
+        if will_be_bytes is None and is_earlier:
+            will_be_bytes = self.spec.size_bytes
+        return max(0, (will_be_bytes or 0) - self.done_bytes)
 
     def shown(self) -> Progress:
         """How far it is, for others."""
@@ -181,7 +184,7 @@ class Run:
         del source
         self.done_bytes = offset
         self.speed.starts_at(offset)
-        self.total_bytes = total_bytes if total_bytes is not None else self.total_bytes
+        self.total_bytes = total_bytes
 
     def preview(self, provider: str, preview: Preview) -> None:
         """Report: what the egress policy says of the URL."""
@@ -191,12 +194,11 @@ class Run:
         """Report: bytes of an earlier attempt are kept."""
         self._dispatcher.note(self, Happening.RESUMED, {"code": Code.RESUMED.value, "offset": offset})
 
-    def progress(self, done_bytes: int, total_bytes: int | None = None) -> None:
-        """Report: so many bytes are there."""
+    def progress(self, done_bytes: int, total_bytes: int | None) -> None:
+        """Report: so many bytes are there, of so many as the source that sends them says."""
         self.done_bytes = done_bytes
         self.speed.reached(done_bytes)
-        if total_bytes is not None:
-            self.total_bytes = total_bytes
+        self.total_bytes = total_bytes
         if done_bytes >= ANNOUNCE_BYTES:
             self.announce()
 
@@ -232,7 +234,8 @@ class Run:
 
     def may_write(self) -> bool:
         """Whether bytes may still come onto the disk: it was admitted for some, or nobody knows how many there are."""
-        return self.total_bytes is None or (self.admitted and self.done_bytes < self.total_bytes)
+        will_be_bytes = self.admitted_bytes
+        return self.total_bytes is None or (will_be_bytes is not None and self.done_bytes < will_be_bytes)
 
     def degraded(self, spent_s: float) -> None:
         """Its soft share is used up."""
@@ -246,7 +249,7 @@ class Run:
     def hashed(self, done_bytes: int) -> None:
         """So many bytes are re-hashed; raises Canceled."""
         self.token.check()
-        self.progress(done_bytes)
+        self.progress(done_bytes, self.total_bytes)
 
     def move(self, source: Source, hub_host: str) -> bool:
         """The permit counts for the source's host; False if that has none left."""

@@ -402,6 +402,45 @@ class TestBudgets:
 
         return work
 
+    def test_the_size_that_is_shown_is_the_one_that_the_answer_told_and_not_that_of_the_head(self, node: Node) -> None:
+        spec = replace(node.fetch(ONE, A), size_bytes=None)
+        totals: list[int | None] = []
+
+        def in_chunks(spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
+            report.admit(0)  # what the HEAD said
+            report.started(A.redacted, None, 0)
+            report.progress(len(ONE), None)
+            totals.extend(shown.total_bytes for shown in node.lane.progress())
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(A, in_chunks)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert totals == [None]
+
+    def test_room_is_kept_for_what_was_admitted_though_its_size_is_not_shown(self) -> None:
+        node = Node(total_bytes=RESERVE_BYTES + 500)
+        first, second = replace(node.fetch(ONE, A), size_bytes=None), node.fetch(TWO, B)
+        is_admitted, is_over = threading.Event(), threading.Event()
+
+        def admits(spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
+            report.admit(len(ONE))
+            report.started(A.redacted, None, 0)
+            is_admitted.set()
+            assert is_over.wait(PATIENCE_S)
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(A, admits)
+        node.origins.then(B, admitted(node, len(TWO)))
+        node.lane.ensure((first,))
+        assert is_admitted.wait(PATIENCE_S)
+        node.lane.ensure((first, second))
+        node.wait_woken(1)
+        assert job_of(node, second).code is Code.DISK_INSUFFICIENT
+        is_over.set()
+        node.wait_woken(2)
+        node.close()
+
 
 class TestThroughput:
     def test_it_is_learnt_from_downloads_kept_in_the_registry_and_known_to_the_next_process(self, node: Node) -> None:
