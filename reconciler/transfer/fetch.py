@@ -204,8 +204,8 @@ class WebFetch:
         verdict = download.head(head_of(reply))
         if verdict.phase is not Phase.RECEIVING:
             return verdict
+        self._do(verdict.steps)  # first: what is emptied here makes room
         self._admit()
-        self._do(verdict.steps)
         if verdict.sign is Sign.REST:
             self._order.report.resumed(download.received_bytes)
         offset_bytes, began_s = download.received_bytes, self._clock.monotonic()
@@ -254,6 +254,8 @@ class WebFetch:
         for step in steps:
             match step:
                 case Step.TRUNCATE:
+                    if self._part.size_bytes:
+                        self._is_admitted = False  # it was without the bytes that are to come once more
                     self._sink.truncate()
                     self._meter.settled(0, self._download.total_bytes)
                 case Step.RECORD:

@@ -71,6 +71,33 @@ def test_a_refused_admission_writes_nothing(tmp_path: Path, origin: OriginSimula
     assert [row.reason_code for row in rig.report.rows] == ["disk-insufficient"]
 
 
+class Disk:
+    """Gives room as long as the part and what is to come fit."""
+
+    def __init__(self, rig: Rig, size_bytes: int) -> None:
+        self.rig = rig
+        self.size_bytes = size_bytes
+
+    def admit(self, need_bytes: int) -> None:
+        free_bytes = self.size_bytes - len(self.rig.part(DIGEST) or b"")
+        if need_bytes > free_bytes:
+            message = f"needs {need_bytes} of {free_bytes}"
+            raise FetchError(Code.DISK_INSUFFICIENT, message, transient=True, whole_job=True)
+
+
+@pytest.mark.parametrize("declared", [SIZE, None])
+@pytest.mark.parametrize("etag", ['"v1"', '"v2"'])
+def test_a_restart_from_byte_0_is_given_the_room_of_the_part_that_it_replaces(
+    rig: Rig, origin: OriginSimulator, declared: int | None, etag: str
+) -> None:
+    rig.report._admit = Disk(rig, SIZE + 1000).admit
+    url = origin.put("/m", DATA, etag=etag, always=Fault(ranges=False))
+    rig.leave_part(url, b"x" * HALF, DATA)
+    rig.fetch(url, DIGEST, declared)
+    assert rig.blob(DIGEST) == DATA
+    assert rig.report.of("admit")[-1] == (SIZE,)
+
+
 def test_a_dropped_connection_is_resumed_in_the_same_fetch(rig: Rig, origin: OriginSimulator) -> None:
     url = origin.put("/m", DATA, script=[Fault(cut_after_bytes=HALF)])
     rig.fetch(url, DIGEST, SIZE)
