@@ -158,6 +158,8 @@ class WebFetch:
         download, order = self._download, self._order
         offset_bytes = download.received_bytes if download.resumable else 0
         order.report.started(order.source.redacted, download.total_bytes, offset_bytes)
+        if download.phase is not Phase.CHECKING:
+            self._admit()
         if download.resumable:
             # Before the request: an origin does not wait for minutes while a long prefix is hashed.
             self._sink.load(order.stop.check)
@@ -221,7 +223,7 @@ class WebFetch:
         """Before the first byte, once: what is to come fits, as far as it is known."""
         total_bytes = self._download.total_bytes
         if total_bytes is not None and not self._is_admitted:
-            self._order.report.admit(total_bytes - self._download.received_bytes)
+            self._order.report.admit(max(0, total_bytes - self._part.size_bytes))
             self._is_admitted = True
 
     def _pace(self, size_bytes: int) -> None:

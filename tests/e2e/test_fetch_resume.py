@@ -98,6 +98,26 @@ def test_a_restart_from_byte_0_is_given_the_room_of_the_part_that_it_replaces(
     assert rig.report.of("admit")[-1] == (SIZE,)
 
 
+def test_without_room_a_part_is_neither_hashed_nor_its_source_asked(rig: Rig, origin: OriginSimulator) -> None:
+    looked: list[None] = []
+    rig.token.check = lambda: looked.append(None)  # type: ignore[method-assign]
+    rig.report._admit = Disk(rig, HALF).admit
+    url = origin.put("/m", DATA)
+    rig.leave_part(url, DATA[:HALF], DATA)
+    error = failure(rig, url)
+    assert (error.code, error.transient, error.whole_job) == (Code.DISK_INSUFFICIENT, True, True)
+    assert rig.report.of("admit") == [(SIZE - HALF,)]
+    assert (looked, origin.requests, rig.part(DIGEST)) == ([], [], DATA[:HALF])
+
+
+def test_a_part_that_is_complete_needs_no_room(rig: Rig, origin: OriginSimulator) -> None:
+    rig.report._admit = Disk(rig, 0).admit
+    url = origin.put("/m", DATA)
+    rig.leave_part(url, DATA, DATA)
+    rig.fetch(url, DIGEST, SIZE)
+    assert (rig.blob(DIGEST), rig.report.of("admit"), origin.requests) == (DATA, [], [])
+
+
 def test_a_dropped_connection_is_resumed_in_the_same_fetch(rig: Rig, origin: OriginSimulator) -> None:
     url = origin.put("/m", DATA, script=[Fault(cut_after_bytes=HALF)])
     rig.fetch(url, DIGEST, SIZE)
