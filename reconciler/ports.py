@@ -509,7 +509,7 @@ class Lane(Protocol):
         ...
 
     def set_egress(self, egress: EgressPolicy) -> None:
-        """The policy that every connection made from now on is held to."""
+        """The policy that every request from now on is held to, also of running jobs."""
         ...
 
     def recover(self, jobs: Mapping[Digest, Job], facts: Mapping[str, str]) -> None:

@@ -71,9 +71,9 @@ class Node:
 
     def apply(self, desired: DesiredState, look: Look) -> Outcome:
         """Carry out what can be done now."""
-        self.backends.lane.set_limits(desired.limits)
+        self.backends.lane.set_egress(desired.egress)  # first: other limits and budgets start jobs
         self.backends.lane.set_budgets(desired.budgets)
-        self.backends.lane.set_egress(desired.egress)
+        self.backends.lane.set_limits(desired.limits)
         weights = {each.ref: each for each in desired.weights()}
         return self._executor.apply(look.plan, look.observed, lambda ref: _url(weights[ref]))
 

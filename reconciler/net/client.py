@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 import httpx
 
-from reconciler.core.egress import DEFAULT_PORTS, HostPort, host_port, is_address, refusal
+from reconciler.core.egress import DEFAULT_PORTS, EgressPolicy, HostPort, Posture, host_port, is_address, refusal
 from reconciler.core.history import DEFAULT_PROJECT, LedgerRow
 from reconciler.core.job import Code
 from reconciler.core.source import redact_url
@@ -148,12 +148,13 @@ class Session:
     ) -> tuple[Answer, _LedgerEntry]:
         call.stop.check()  # before the ledger has a row: nothing was sent
         url, target = _parsed(hop.url)
-        entry = _LedgerEntry(self._clock, call, target, self._project_id)
+        egress = call.egress()
+        entry = _LedgerEntry(self._clock, call, target, egress.posture, self._project_id)
         self._watch.trace = entry.trace
         try:
-            self._refuse(hop.url, target, call, exempt)
+            self._refuse(hop.url, target, egress, exempt)
             sent = _raw(url, (*hop.headers, *headers), redact_url(hop.url))
-            return self._wire.send(Route(target, call.egress, exempt), method, url.raw_path, sent), entry
+            return self._wire.send(Route(target, egress, exempt), method, url.raw_path, sent), entry
         except NetError as error:
             entry.fail(error)
             raise
@@ -161,12 +162,12 @@ class Session:
             entry.write(Code.INTERRUPTED)
             raise
 
-    def _refuse(self, url: str, target: HostPort, call: Call, exempt: HostPort | None) -> None:
+    def _refuse(self, url: str, target: HostPort, egress: EgressPolicy, exempt: HostPort | None) -> None:
         if self._offline:
             raise NetError(
                 Code.EGRESS_DENIED, f"{redact_url(url)} was not asked: --offline", hint="run again without --offline"
             )
-        refused = refusal(call.egress, target, exempt=exempt)
+        refused = refusal(egress, target, exempt=exempt)
         if refused is not None:
             raise NetError(Code.EGRESS_DENIED, f"{redact_url(url)}: {refused.message}", hint=EGRESS_HINT)
 
@@ -188,10 +189,11 @@ class Session:
 
 
 class _LedgerEntry:
-    def __init__(self, clock: Clock, call: Call, target: HostPort, project_id: str) -> None:
+    def __init__(self, clock: Clock, call: Call, target: HostPort, posture: Posture, project_id: str) -> None:
         self._clock = clock
         self._call = call
         self._target = target
+        self._posture = posture
         self._project_id = project_id
         self.trace = Trace()
         self._since_s = clock.monotonic()
@@ -222,7 +224,7 @@ class _LedgerEntry:
                 bytes_in=self.bytes_in,
                 duration_ms=round((self._clock.monotonic() - self._since_s) * 1000),
                 corr_id=self._call.corr_id,
-                posture=self._call.egress.posture,
+                posture=self._posture,
                 project_id=self._project_id,
                 tool_id=self._call.purpose,
                 ip=trace.address,

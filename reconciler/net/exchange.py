@@ -166,7 +166,7 @@ def _parsed(text: str, shown: str) -> tuple[httpx.URL, HostPort]:
 
 def _call(question: Question, deadline: _Deadline) -> Call:
     # The idle limit only makes the slices of waiting short enough for the deadline to be seen in time.
-    return Call(_ONE_HOST, deadline, question.timeout_s, "exchange", "", lambda row: None)
+    return Call(lambda: _ONE_HOST, deadline, question.timeout_s, "exchange", "", lambda row: None)
 
 
 def _bounded(chunks: Iterable[Chunk], max_bytes: int | None, shown: str) -> bytes:

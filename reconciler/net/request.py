@@ -45,7 +45,8 @@ class Stop(Protocol):
 class Call:
     """The conditions of one request and all its redirects."""
 
-    egress: EgressPolicy
+    egress: Callable[[], EgressPolicy]
+    """The policy of the moment, which each of them is held to."""
     stop: Stop
     idle_timeout_s: float
     """The longest silence between two reads; 0 means no limit."""

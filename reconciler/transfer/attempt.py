@@ -58,7 +58,7 @@ class Attempts:
         spec: JobSpec,
         source: Source,
         *,
-        egress: EgressPolicy,
+        egress: Callable[[], EgressPolicy],
         stop: Stop,
         report: Report,
         corr_id: str,
@@ -67,7 +67,7 @@ class Attempts:
         if isinstance(source, LocalFile):
             return self._adopt(spec, source, stop, report)
         order = Order(spec, source, self._request(source), egress, stop, report, corr_id)
-        report.preview(source.scheme, preview(egress, order.request.url, exempt=order.request.exempt))
+        report.preview(source.scheme, preview(egress(), order.request.url, exempt=order.request.exempt))
         with self._store.open_part(spec.digest) as part:
             fetch = WebFetch(order, Sink(part, self._cores), self._session, self._new_session, self._clock, self._sleep)
             try:

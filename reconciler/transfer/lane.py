@@ -141,7 +141,7 @@ class ThreadLane:
                 self._docket.try_again(FOR_WANT_OF_A_BUDGET)
 
     def set_egress(self, egress: EgressPolicy) -> None:
-        """The policy that every request from now on is held to."""
+        """The policy that every request from now on is held to, also of running jobs."""
         self._egress = egress
 
     def stop(self, timeout_s: float) -> bool:
@@ -265,7 +265,7 @@ class ThreadLane:
             return moved
 
     def egress(self) -> EgressPolicy:
-        """The policy for the next request."""
+        """The policy of the moment, which the next request is held to."""
         return self._egress
 
     # ---- wanted jobs ------------------------------------------------------------------------

@@ -109,7 +109,8 @@ class Order:
     spec: JobSpec
     source: WebFile | HuggingFaceFile
     request: OriginRequest
-    egress: EgressPolicy
+    egress: Callable[[], EgressPolicy]
+    """The policy of the moment."""
     stop: Stop
     report: Report
     corr_id: str

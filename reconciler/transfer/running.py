@@ -46,7 +46,7 @@ class Fetching(Protocol):
         spec: JobSpec,
         source: Source,
         *,
-        egress: EgressPolicy,
+        egress: Callable[[], EgressPolicy],
         stop: Stop,
         report: Report,
         corr_id: str,
@@ -99,7 +99,7 @@ class Dispatcher(Protocol):
         ...
 
     def egress(self) -> EgressPolicy:
-        """The policy for the next request."""
+        """The policy of the moment, which the next request is held to."""
         ...
 
 
@@ -256,7 +256,7 @@ class Run:
         return self._dispatcher.move(self, source_host(source, hub_host))
 
     def egress(self) -> EgressPolicy:
-        """The policy for the next request."""
+        """The policy of the moment, which the next request is held to."""
         return self._dispatcher.egress()
 
 
@@ -377,7 +377,7 @@ def _without_room(error: FetchError, failures: Failures) -> Wait | Failed:
 def _from_source(run: Run, attempts: Fetching, source: Source) -> Fetched:
     """The bytes from one source; what is wrong with that source alone is a FetchError."""
     try:
-        return attempts.fetch(run.spec, source, egress=run.egress(), stop=run.spending, report=run, corr_id=run.corr_id)
+        return attempts.fetch(run.spec, source, egress=run.egress, stop=run.spending, report=run, corr_id=run.corr_id)
     except StoreMissingError:
         raise
     except IntegrityError as error:

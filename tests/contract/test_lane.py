@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,7 +67,7 @@ class ThreadHarness:
         spec: JobSpec,
         source: Source,
         *,
-        egress: EgressPolicy,
+        egress: Callable[[], EgressPolicy],
         stop: Stop,
         report: Report,
         corr_id: str,

@@ -69,7 +69,9 @@ class Rig:
             cores=self.cores,
             sleep=self.sleep,
         )
-        return attempts.fetch(spec, where, egress=self.egress, stop=self.token, report=self.report, corr_id="corr-1")
+        return attempts.fetch(
+            spec, where, egress=lambda: self.egress, stop=self.token, report=self.report, corr_id="corr-1"
+        )
 
     def blob(self, digest: Digest) -> bytes | None:
         """The published bytes; None if there are none under the final name."""

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.digest import digest_of
+from reconciler.core.digest import Digest, digest_of
 from reconciler.core.egress import EgressPolicy, host_port, parse_host_rule
 from reconciler.core.job import Code
 from reconciler.core.source import HuggingFaceFile
 from reconciler.net.client import Session
 from reconciler.origins.catalog import SourceOrigins
-from reconciler.transfer.attempt import FetchError
+from reconciler.transfer.failure import FetchError
+from reconciler.transfer.segments import LEAST_BYTES
 from tests.e2e.fetch_rig import LOOPBACK, Rig, close_all
-from tests.fakes.origin import Fault, OriginSimulator
+from tests.fakes.origin import Fault, OriginSimulator, Pattern
 from tests.ledger import check_ledger_row
 
 pytestmark = pytest.mark.e2e
@@ -75,6 +76,43 @@ def code_of(rig: Rig, url: str) -> Code | None:
     for row in rig.report.rows:
         check_ledger_row(row)
     return code
+
+
+# ---- another policy while a download runs ------------------------------------------------------
+
+
+@pytest.mark.parametrize("segments", [1, 4])
+def test_a_redirect_target_that_is_not_allowed_any_more_is_asked_nothing_more(
+    tmp_path: Path, origin: OriginSimulator, segments: int
+) -> None:
+    long = Pattern(4 * LEAST_BYTES)
+    rig = rig_of(tmp_path, allowing("127.0.0.1", "localhost"), segments=segments, preflight=segments > 1)
+
+    def narrow(_: float) -> None:
+        rig.egress = allowing("127.0.0.1")
+
+    rig.retries, rig.sleep = 9, narrow
+    origin.put("/there", long, always=Fault(cut_after_bytes=2**20))
+    url = origin.put("/here", always=Fault(redirect=origin.url("/there", host="localhost")))
+    with pytest.raises(FetchError) as failed:
+        rig.fetch(url, Digest(long.sha256), long.size_bytes)
+    assert failed.value.code is Code.EGRESS_DENIED
+    assert len(origin.to("/there")) <= segments
+    assert len(origin.to("/here")) > len(origin.to("/there"))
+
+
+def test_a_policy_that_changes_during_a_redirect_holds_for_its_next_hop(
+    tmp_path: Path, origin: OriginSimulator
+) -> None:
+    rig = rig_of(tmp_path, allowing("127.0.0.1", "localhost"))
+
+    def narrow(_: object) -> None:
+        rig.egress = allowing("127.0.0.1")
+
+    rig.report.on_ledger = narrow  # the first hop's row
+    url = origin.put("/here", always=Fault(redirect=origin.url("/m", host="localhost")))
+    assert code_of(rig, url) is Code.EGRESS_DENIED
+    assert origin.to("/m") == []
 
 
 # ---- this machine, however it is written ------------------------------------------------------

@@ -68,7 +68,7 @@ def put(origin: OriginSimulator, *script: Fault) -> str:
 
 
 def call() -> Call:
-    return Call(LOOPBACK, CancelToken(), 10.0, "test", "corr-1", lambda row: None)
+    return Call(lambda: LOOPBACK, CancelToken(), 10.0, "test", "corr-1", lambda row: None)
 
 
 def chunks(session: Session, url: str) -> Iterator[bytes | memoryview]:

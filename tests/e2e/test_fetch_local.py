@@ -10,6 +10,7 @@ import pytest
 from reconciler.clock import SystemClock
 from reconciler.core.desired import Adopt, Transfer
 from reconciler.core.digest import digest_of
+from reconciler.core.egress import EgressPolicy
 from reconciler.core.errors import IntegrityError
 from reconciler.core.job import Code, JobKind, JobSpec
 from reconciler.core.source import LocalFile
@@ -49,7 +50,7 @@ def test_a_hard_link_comes_with_the_identity_of_the_file(rig: Rig) -> None:
     source = local(rig.folder / "manifests" / "m.gguf", rig.folder / "manifests")
     spec = JobSpec(JobKind.FETCH, DIGEST, ("models/m",), None, (source,), Transfer(adopt=Adopt.HARDLINK))
     attempts = Attempts(rig.store, rig.origins, rig.session, SystemClock())
-    fetched: Fetched = attempts.fetch(spec, source, egress=rig.egress, stop=rig.token, report=rig.report, corr_id="c")
+    fetched: Fetched = attempts.fetch(spec, source, egress=EgressPolicy, stop=rig.token, report=rig.report, corr_id="c")
     found = Path(source.path).stat()
     assert fetched.link is not None
     assert (fetched.link.inode, fetched.link.mtime_ns) == (found.st_ino, found.st_mtime_ns)

@@ -47,7 +47,7 @@ class FakeOrigins:
     held: dict[str, bytes] = field(default_factory=dict)
     plans: dict[str, deque[Behaviour]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
-    egress: list[EgressPolicy] = field(default_factory=list)
+    egress: list[Callable[[], EgressPolicy]] = field(default_factory=list)
     open_sessions: int = 0
     at_once: int = 0
     most_at_once: int = 0
@@ -101,7 +101,7 @@ class FakeAttempts:
         spec: JobSpec,
         source: Source,
         *,
-        egress: EgressPolicy,
+        egress: Callable[[], EgressPolicy],
         stop: Stop,
         report: Report,
         corr_id: str,

@@ -20,6 +20,7 @@ class RecordedReport:
         self.heard: list[tuple[object, ...]] = []
         self.rows: list[LedgerRow] = []
         self.on_progress: Callable[[int], None] = lambda _: None
+        self.on_ledger: Callable[[LedgerRow], None] = lambda _: None
         self.on_pace: Callable[[int], None] = lambda _: None
         self.limits = Budgets()
         self._admit = admit
@@ -56,6 +57,7 @@ class RecordedReport:
 
     def ledger(self, row: LedgerRow) -> None:
         self.rows.append(row)
+        self.on_ledger(row)
 
     def of(self, name: str) -> list[tuple[object, ...]]:
         """What was heard under `name`, without the name."""

@@ -139,8 +139,9 @@ def _fetched(store: FileBlobStore, url: str, size_bytes: int | None) -> Code | N
     source = WebFile(url)
     spec = JobSpec(JobKind.FETCH, DIGEST, ("models/m",), size_bytes, (source,), Transfer(1, 0.25))
     attempts = Attempts(store, SourceOrigins(), Session(clock), clock, sleep=lambda _: None)
+    stop, report = CancelToken(), RecordedReport()
     try:
-        attempts.fetch(spec, source, egress=ONLY_HERE, stop=CancelToken(), report=RecordedReport(), corr_id="corr-1")
+        attempts.fetch(spec, source, egress=lambda: ONLY_HERE, stop=stop, report=report, corr_id="corr-1")
     except FetchError as error:
         return error.code
     finally:

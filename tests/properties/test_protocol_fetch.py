@@ -93,7 +93,7 @@ def fetch(store: MemoryBlobStore, server: Server, digest: Digest, size: int | No
     source = WebFile(URL)
     spec = JobSpec(JobKind.FETCH, digest, ("models/m",), size, (source,), Transfer(retries=3))
     attempts = Attempts(store, SourceOrigins(), server, FakeClock(), preflight=False, sleep=lambda _: None)
-    attempts.fetch(spec, source, egress=EgressPolicy(), stop=token, report=RecordedReport(), corr_id="c")
+    attempts.fetch(spec, source, egress=EgressPolicy, stop=token, report=RecordedReport(), corr_id="c")
 
 
 def published(store: MemoryBlobStore, digest: Digest) -> bytes | None:

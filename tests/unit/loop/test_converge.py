@@ -11,6 +11,7 @@ from reconciler.core.change import ChangeSet, PutDirective
 from reconciler.core.desired import Budgets, PrunePolicy
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
+from reconciler.core.egress import EgressPolicy
 from reconciler.core.errors import StalledError
 from reconciler.core.job import Code, Job
 from reconciler.core.observed import Place
@@ -21,6 +22,7 @@ from reconciler.loop.last_good import AcceptedRevision
 from reconciler.ports import Progress
 from reconciler.transfer.failure import FetchError
 from tests.builders import NOW, PATHS, desired, digest, file, model, process_slot, slot
+from tests.fakes.fake_lane import FakeLane
 from tests.fakes.views import MemoryViews
 from tests.unit.loop.machine import Heard, Machine
 
@@ -47,6 +49,19 @@ def test_a_run_fetches_registers_and_switches_and_a_second_run_does_nothing(mach
     assert again.plan.is_empty
     assert again.exit_code is Exit.OK
     assert machine.registry.snapshot().generation == before, "a run with nothing to do commits nothing"
+
+
+@pytest.mark.parametrize("starts", ["set_limits", "set_budgets"])
+def test_what_starts_jobs_comes_after_the_egress_policy_that_they_are_held_to(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, starts: str
+) -> None:
+    policies: list[EgressPolicy] = []
+    started_under: list[list[EgressPolicy]] = []
+    monkeypatch.setattr(FakeLane, "set_egress", lambda _, policy: policies.append(policy))
+    monkeypatch.setattr(FakeLane, starts, lambda *_: started_under.append(policies[-1:]))
+    machine.serves("a")
+    machine.run(replace(desired(model("a")), egress=EgressPolicy(allow_http=True)))
+    assert started_under[0] == [EgressPolicy(allow_http=True)]
 
 
 def test_a_preview_changes_nothing(machine: Machine) -> None:

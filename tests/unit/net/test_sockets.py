@@ -45,7 +45,7 @@ def ends(watch: Watch) -> Iterator[tuple[Channel, socket.socket]]:
 
 
 def call(stop: Stop) -> Call:
-    return Call(EgressPolicy(), stop, 10.0, "models.download", "corr-1", lambda row: None)
+    return Call(EgressPolicy, stop, 10.0, "models.download", "corr-1", lambda row: None)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # ssl drops the socket that it has half made

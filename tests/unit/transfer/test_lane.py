@@ -179,7 +179,17 @@ class TestFetching:
         node.lane.set_egress(policy)
         node.lane.ensure((node.fetch(ONE),))
         node.wait_woken(1)
-        assert node.origins.egress == [policy]
+        assert [egress() for egress in node.origins.egress] == [policy]
+
+    def test_another_egress_policy_holds_for_the_further_requests_of_a_running_job(self, node: Node) -> None:
+        gate = node.origins.hold(A)
+        node.lane.ensure((node.fetch(ONE, A),))
+        assert gate.arrived.wait(PATIENCE_S)
+        policy = EgressPolicy(allow_http=True)
+        node.lane.set_egress(policy)
+        assert [egress() for egress in node.origins.egress] == [policy]
+        gate.opened.set()
+        node.wait_woken(1)
 
     def test_a_local_file_goes_from_queued_to_complete(self, node: Node) -> None:
         spec = node.fetch(ONE, local("x.gguf"))
