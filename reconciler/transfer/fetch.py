@@ -175,6 +175,8 @@ class WebFetch:
         self._order.report.verifying()
         self._order.stop.check()
         self._obey(self._download.digested(self._order.spec.digest, self._sink.hexdigest()))
+        if not self.complete:
+            self._order.report.reading_again()
 
     def _ask(self) -> None:
         ask, order = self._download.ask(), self._order

@@ -57,6 +57,10 @@ class Report(Protocol):
         """All bytes are there; their digest is being checked."""
         ...
 
+    def reading_again(self) -> None:
+        """The digest was wrong, and all bytes are asked for once more."""
+        ...
+
     def admit(self, need_bytes: int) -> None:
         """So much is to come; nothing of it is written yet. Raises FetchError if there is no room or time for it."""
         ...

@@ -212,6 +212,10 @@ class Run:
         """Report: the digest is being checked. Seconds at most, so only shown, never journaled."""
         self.state = JobState.VERIFYING
 
+    def reading_again(self) -> None:
+        """Report: the digest of a spliced part was wrong. It has long been recorded as downloading."""
+        self.state = JobState.DOWNLOADING
+
     def admit(self, need_bytes: int) -> None:
         """Report: so much is to come; raises FetchError if disk, quota or time do not suffice."""
         self._dispatcher.admit(self, need_bytes)

@@ -297,6 +297,8 @@ def test_wrong_bytes_after_a_resume_are_read_again_from_byte_0(rig: Rig, origin:
     rig.fetch(url, DIGEST, SIZE)
     assert rig.blob(DIGEST) == DATA
     assert [seen.range for seen in origin.requests] == ["bytes=1000-", None]
+    checks = [name for name, *_ in rig.report.heard if name in ("verifying", "reading_again")]
+    assert checks == ["verifying", "reading_again", "verifying"]
 
 
 def test_503_with_retry_after_is_waited_out(rig: Rig, origin: OriginSimulator) -> None:

@@ -41,6 +41,9 @@ class RecordedReport:
     def verifying(self) -> None:
         self.heard.append(("verifying",))
 
+    def reading_again(self) -> None:
+        self.heard.append(("reading_again",))
+
     def admit(self, need_bytes: int) -> None:
         self.heard.append(("admit", need_bytes))
         self._admit(need_bytes)

@@ -91,6 +91,20 @@ class TestFetching:
         node.wait_woken(1)
         assert node.lane.progress() == ()
 
+    def test_a_job_whose_bytes_are_read_again_is_shown_as_downloading(self, node: Node) -> None:
+        states: list[str] = []
+
+        def spliced(spec: JobSpec, _token: Stop, report: Report) -> Fetched:
+            for happened in (report.verifying, report.reading_again, report.verifying):
+                happened()
+                states.extend(shown.state for shown in node.lane.progress())
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(A, spliced)
+        node.lane.ensure((node.fetch(ONE, A),))
+        node.wait_woken(1)
+        assert states == ["verifying", "downloading", "verifying"]
+
     def test_asking_for_the_same_jobs_again_changes_nothing(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A)
