@@ -505,7 +505,10 @@ class Lane(Protocol):
         ...
 
     def set_budgets(self, budgets: Budgets) -> None:
-        """What every job may use up from now on; running ones notice within a second."""
+        """What every job may use up from now on.
+
+        Running ones are held to time and reserve within a second, to size and quota when they next turn to a source.
+        """
         ...
 
     def set_egress(self, egress: EgressPolicy) -> None:

@@ -131,9 +131,9 @@ class ThreadLane:
         self._throttle.set_rate(limits.bandwidth_bytes_per_s)
 
     def set_budgets(self, budgets: Budgets) -> None:
-        """What every job may use up from now on; running ones notice within a second.
+        """What every job may use up from now on; what failed for the old budgets is tried again.
 
-        What failed for the old ones is tried again.
+        Running ones are held to time and reserve within a second, to size and quota when they next turn to a source.
         """
         if budgets != self._admission.budgets:
             self._admission.budgets = budgets
