@@ -307,6 +307,8 @@ def _hint(sign: Sign, credential: str | None) -> str | None:
         return f"it may be private or gated: give a token that may read it in {credential}"
     if sign in (Sign.WRONG, Sign.WRONG_SPLICED):
         return "the source holds other bytes than declared: correct the sha256 or the source"
+    if sign is Sign.WRONG_UNASKED:
+        return "correct `bytes` or the sha256 in the manifest"
     if sign in (Sign.TOO_LARGE, Sign.FORETOLD_LARGE, Sign.LONGER_THAN_ALLOWED):
         return "raise budgets.max_size if it is wanted"
     return None

@@ -180,6 +180,9 @@ class Download:
         """The digest of all bytes is known."""
         if got == wanted:
             return self._follow(Sign.RIGHT, "")
+        if self._declared_bytes == 0:  # no source was asked, so none is at fault
+            why = f"is declared to have 0 bytes, which do not have the declared SHA-256: wanted {wanted}, got {got}"
+            return self._follow(Sign.WRONG_UNASKED, why)
         why = f"the bytes do not have the declared SHA-256: wanted {wanted}, got {got}"
         return self._follow(Sign.WRONG_SPLICED if self._spliced else Sign.WRONG, why)
 

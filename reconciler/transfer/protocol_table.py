@@ -62,6 +62,7 @@ class Sign(StrEnum):
     RIGHT = "the digest is right"
     WRONG_SPLICED = "the digest is wrong, read in pieces"
     WRONG = "the digest is wrong, read at once"
+    WRONG_UNASKED = "the digest is wrong, of a file that is declared to be empty"
 
 
 class Step(StrEnum):
@@ -131,5 +132,6 @@ TABLE: Mapping[Phase, Mapping[Sign, Row]] = {
         # A power loss can leave zeros in a part, and two answers can be of different files.
         Sign.WRONG_SPLICED: Row(Phase.READY, _RESTART, Code.SHA256_MISMATCH, once=True),
         Sign.WRONG: Row(Phase.FAILED, (Step.DISCARD,), Code.SHA256_MISMATCH),
+        Sign.WRONG_UNASKED: Row(Phase.FAILED, (Step.DISCARD,), Code.SHA256_MISMATCH),
     },
 }

@@ -378,6 +378,15 @@ def test_an_empty_file_needs_no_request(rig: Rig, origin: OriginSimulator) -> No
     assert (fetched.size_bytes, rig.blob(digest_of(b""))) == (0, b"")
 
 
+def test_a_wrong_digest_of_a_file_declared_empty_is_not_the_fault_of_a_source(
+    rig: Rig, origin: OriginSimulator
+) -> None:
+    error = failure(rig, origin.put("/m", DATA), 0)
+    assert (error.code, error.transient, origin.requests) == (Code.SHA256_MISMATCH, False, [])
+    assert "is declared to have 0 bytes" in error.message
+    assert error.hint == "correct `bytes` or the sha256 in the manifest"
+
+
 def test_small_files_share_one_connection(rig: Rig, origin: OriginSimulator) -> None:
     for number in range(5):
         data = f"file {number}".encode()
