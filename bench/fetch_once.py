@@ -80,7 +80,9 @@ def main() -> None:
     )
     egress = EgressPolicy(None, True, True)
     if not options.start_up:
-        attempts.fetch(spec, source, egress=lambda: egress, stop=CancelToken(), report=RecordedReport(), corr_id="bench")
+        attempts.fetch(
+            spec, source, egress=lambda: egress, stop=CancelToken(), report=RecordedReport(), corr_id="bench"
+        )
     attempts.close()
 
 

@@ -21,8 +21,6 @@ from reconciler.transfer.report import Fetched, Order, Origins, Report, Session
 from reconciler.transfer.running_hash import Cores
 from reconciler.transfer.token import Stop
 
-__all__ = ["Attempts", "FetchError", "Fetched", "Origins", "Report", "Session"]
-
 
 class Attempts:
     """Fetches for one worker thread: owns one net session, remembers nothing between fetches."""
@@ -100,7 +98,7 @@ class Attempts:
             stop.check()
             meter.moved(done_bytes, size_bytes)
 
-        report.started(source.redacted, size_bytes, 0)
+        report.started(size_bytes, 0)
         report.verifying()  # the store hashes while it copies: there is no download to speak of
         stat = self._store.adopt_file(spec.digest, path, hardlink=hardlink, check=check)
         meter.settled(stat.size_bytes, stat.size_bytes)

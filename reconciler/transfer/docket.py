@@ -37,7 +37,7 @@ from reconciler.transfer.record import (
     told_preview,
     unrecorded,
 )
-from reconciler.transfer.running import Dispatcher, Order, Run, source_host
+from reconciler.transfer.running import Dispatcher, Run, RunSpec, source_host
 from reconciler.transfer.throughput import THROUGHPUT, encode, smoothed
 from reconciler.transfer.token import CancelToken
 
@@ -121,7 +121,7 @@ class Docket:
         """The job that was just given a permit runs."""
         record = self.records[digest]
         self._runs += 1
-        order = Order(
+        todo = RunSpec(
             record.spec,
             record.seen,
             record.job.corr_id,
@@ -132,7 +132,7 @@ class Docket:
             record.spent_s,
             record.is_degraded,
         )
-        run = Run(order, dispatcher, self._clock)
+        run = Run(todo, dispatcher, self._clock)
         record.stage, record.run = Stage.RUNNING, run
         self.running[digest] = record
         return run

@@ -131,7 +131,7 @@ class WebFetch:
         order, began_s = self._order, self._clock.monotonic()
         gathering = Gathering(order, self._part, ranges, self._new_session, self._clock, self._sleep)
         done_bytes = gathering.done_bytes
-        order.report.started(order.source.redacted, ranges.total_bytes, done_bytes)
+        order.report.started(ranges.total_bytes, done_bytes)
         order.report.admit(ranges.total_bytes - done_bytes)
         self._is_admitted = True
         if done_bytes:
@@ -143,6 +143,7 @@ class WebFetch:
             self._obey(self._download.gathered(ranges.total_bytes))
         else:
             self._download = self._begin()
+            self._high_water_bytes = self._download.received_bytes
         return is_whole
 
     def _flatten(self) -> None:
@@ -157,7 +158,7 @@ class WebFetch:
         """The source is about to be asked for the rest, and what is there already is hashed."""
         download, order = self._download, self._order
         offset_bytes = download.received_bytes if download.resumable else 0
-        order.report.started(order.source.redacted, download.total_bytes, offset_bytes)
+        order.report.started(download.total_bytes, offset_bytes)
         if download.phase is not Phase.CHECKING:
             self._admit()
         if download.resumable:

@@ -37,8 +37,8 @@ class Fetched:
 class Report(Protocol):
     """What the job hears while a fetch runs; called from the job's thread, and should return soon."""
 
-    def started(self, source: str, total_bytes: int | None, offset: int) -> None:
-        """The source (redacted) is asked for the bytes from `offset` on. Once per fetch."""
+    def started(self, total_bytes: int | None, offset: int) -> None:
+        """The source is asked for the bytes from `offset` on. Once per fetch."""
         ...
 
     def preview(self, provider: str, preview: Preview) -> None:

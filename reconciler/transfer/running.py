@@ -104,7 +104,7 @@ class Dispatcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunSpec:
     """What a run is to do; `failures` are those of the sources before `next_source`."""
 
     spec: JobSpec
@@ -124,23 +124,23 @@ class Order:
 class Run:
     """A job that holds a permit: its token, its figures, and what it heard that is not yet journaled."""
 
-    def __init__(self, order: Order, dispatcher: Dispatcher, clock: Clock) -> None:
-        spec = order.spec
+    def __init__(self, todo: RunSpec, dispatcher: Dispatcher, clock: Clock) -> None:
+        spec = todo.spec
         self.spec = spec
         """Replaced, as a whole, when others want the job or want it more urgently: the work is the same."""
-        self.seen = order.seen
-        self.corr_id = order.corr_id
-        self.next_source = order.next_source
-        self.failures = order.failures
-        self.resting = order.resting
-        self.number = order.number
+        self.seen = todo.seen
+        self.corr_id = todo.corr_id
+        self.next_source = todo.next_source
+        self.failures = todo.failures
+        self.resting = todo.resting
+        self.number = todo.number
         self.token = CancelToken()
-        self.spending = Spending(self.token, clock, self, spent_s=order.spent_s, is_degraded=order.is_degraded)
+        self.spending = Spending(self.token, clock, self, spent_s=todo.spent_s, is_degraded=todo.is_degraded)
         self.speed = Speed(clock)
         self.state = JobState.DOWNLOADING if spec.kind is JobKind.FETCH else JobState.VERIFYING
         self.source = ""
         self.done_bytes = 0
-        self.total_bytes = spec.size_bytes if spec.kind is JobKind.FETCH else order.seen.size_bytes
+        self.total_bytes = spec.size_bytes if spec.kind is JobKind.FETCH else todo.seen.size_bytes
         self.announced = False
         self.admitted_bytes: int | None = None
         """How long the file may get in the room that was made sure of for it; None: not yet."""
@@ -179,9 +179,8 @@ class Run:
         elif not isinstance(source, LocalFile):
             self.announce()
 
-    def started(self, source: str, total_bytes: int | None, offset: int) -> None:
+    def started(self, total_bytes: int | None, offset: int) -> None:
         """Report: the source is asked; which one, `turn_to` has told."""
-        del source
         self.done_bytes = offset
         self.speed.starts_at(offset)
         self.total_bytes = total_bytes

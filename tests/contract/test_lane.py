@@ -13,9 +13,9 @@ from reconciler.core.egress import EgressPolicy
 from reconciler.core.job import JobSpec
 from reconciler.core.source import Source
 from reconciler.registry.sqlite import SqliteRegistry
-from reconciler.transfer.attempt import Fetched, Report
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.lane import ThreadLane
+from reconciler.transfer.report import Fetched, Report
 from reconciler.transfer.token import Stop
 from tests.contract.lane import LaneContract, LaneHarness
 from tests.fakes.blob_store import MemoryBlobStore
@@ -74,7 +74,7 @@ class ThreadHarness:
     ) -> Fetched:
         """`transfer.running.Fetching`."""
         del egress, stop, corr_id
-        report.started(source.redacted, spec.size_bytes, 0)
+        report.started(spec.size_bytes, 0)
         if spec.digest in self._failures:
             raise self._failures.pop(spec.digest)
         with self.store.open_part(spec.digest) as part:

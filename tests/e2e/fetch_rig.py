@@ -17,7 +17,8 @@ from reconciler.core.source import Source, WebFile, redact_url
 from reconciler.net.client import Session
 from reconciler.origins.catalog import SourceOrigins
 from reconciler.ports import PartMeta
-from reconciler.transfer.attempt import Attempts, Fetched
+from reconciler.transfer.attempt import Attempts
+from reconciler.transfer.report import Fetched
 from reconciler.transfer.running_hash import Cores
 from reconciler.transfer.token import CancelToken
 from tests.fakes.report import RecordedReport

@@ -17,7 +17,7 @@ from reconciler.net.client import Session
 from reconciler.net.direct import BUFFER_BYTES, LEAST_BYTES
 from reconciler.net.failure import NetError
 from reconciler.net.request import Call, OriginRequest
-from reconciler.transfer.attempt import FetchError
+from reconciler.transfer.failure import FetchError
 from reconciler.transfer.running_hash import HELP_AFTER_BYTES, Cores
 from reconciler.transfer.token import Canceled, CancelToken
 from tests.e2e.fetch_rig import LOOPBACK, Rig, close_all

@@ -15,7 +15,9 @@ from reconciler.core.errors import IntegrityError
 from reconciler.core.job import Code, JobKind, JobSpec
 from reconciler.core.source import LocalFile
 from reconciler.origins.catalog import SourceOrigins
-from reconciler.transfer.attempt import Attempts, Fetched, FetchError
+from reconciler.transfer.attempt import Attempts
+from reconciler.transfer.failure import FetchError
+from reconciler.transfer.report import Fetched
 from reconciler.transfer.token import Canceled
 from tests.e2e.fetch_rig import Rig
 

@@ -24,7 +24,7 @@ from reconciler.core.source import HuggingFaceFile
 from reconciler.environment import resolve_secret
 from reconciler.net.client import Session, trusted_tls
 from reconciler.origins.catalog import SourceOrigins
-from reconciler.transfer.attempt import FetchError
+from reconciler.transfer.failure import FetchError
 from reconciler.transfer.token import Canceled
 from tests.e2e.fetch_rig import LOOPBACK, Rig, close_all
 from tests.fakes.origin import Fault, OriginSimulator, Pattern

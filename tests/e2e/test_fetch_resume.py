@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.core.digest import Digest, digest_of
 from reconciler.core.job import Code
-from reconciler.transfer.attempt import FetchError
+from reconciler.transfer.failure import FetchError
 from reconciler.transfer.fetch import UNRECORDED_BYTES
 from tests.e2e.fetch_rig import Rig, close_all
 from tests.fakes.origin import RETRY_1, Fault, OriginSimulator, Pattern
@@ -134,7 +134,7 @@ def test_a_part_of_a_killed_run_is_resumed(rig: Rig, origin: OriginSimulator) ->
     rig.fetch(url, DIGEST, SIZE)
     assert rig.blob(DIGEST) == DATA
     assert (rig.report.of("resumed"), origin.body_bytes) == ([(1000,)], SIZE - 1000)
-    assert rig.report.of("started") == [(url, SIZE, 1000)]
+    assert rig.report.of("started") == [(SIZE, 1000)]
 
 
 def test_last_modified_serves_where_there_is_no_strong_etag(rig: Rig, origin: OriginSimulator) -> None:

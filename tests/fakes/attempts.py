@@ -11,8 +11,8 @@ from reconciler.core.egress import EgressPolicy
 from reconciler.core.job import JobSpec
 from reconciler.core.source import Source
 from reconciler.ports import BlobStore
-from reconciler.transfer.attempt import Fetched, Report
 from reconciler.transfer.failure import FetchError
+from reconciler.transfer.report import Fetched, Report
 from reconciler.transfer.token import Stop
 from tests.patience import PATIENCE_S
 
@@ -117,7 +117,7 @@ class FakeAttempts:
             behaviour = plans.popleft() if plans else None
         try:
             stop.check()
-            report.started(name, spec.size_bytes, 0)
+            report.started(spec.size_bytes, 0)
             if behaviour is not None:
                 return behaviour(spec, stop, report)
             return origins.publish(spec, origins.held[name], report)

@@ -14,7 +14,7 @@ def _admit_everything(need_bytes: int) -> None:
 
 
 class RecordedReport:
-    """`transfer.attempt.Report` that keeps everything, in order, as tuples whose first item is the name."""
+    """`transfer.report.Report` that keeps everything, in order, as tuples whose first item is the name."""
 
     def __init__(self, admit: Callable[[int], None] = _admit_everything) -> None:
         self.heard: list[tuple[object, ...]] = []
@@ -25,8 +25,8 @@ class RecordedReport:
         self.limits = Budgets()
         self._admit = admit
 
-    def started(self, source: str, total_bytes: int | None, offset: int) -> None:
-        self.heard.append(("started", source, total_bytes, offset))
+    def started(self, total_bytes: int | None, offset: int) -> None:
+        self.heard.append(("started", total_bytes, offset))
 
     def preview(self, provider: str, preview: Preview) -> None:
         self.heard.append(("preview", provider, preview))

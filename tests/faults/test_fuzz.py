@@ -24,7 +24,8 @@ from reconciler.core.source import WebFile
 from reconciler.net.client import Session
 from reconciler.origins.catalog import SourceOrigins
 from reconciler.ports import PartMeta
-from reconciler.transfer.attempt import Attempts, FetchError
+from reconciler.transfer.attempt import Attempts
+from reconciler.transfer.failure import FetchError
 from reconciler.transfer.token import CancelToken
 from tests.e2e.fetch_rig import STORE_ID
 from tests.fakes.origin import Fault, OriginSimulator

@@ -22,7 +22,8 @@ from reconciler.net.failure import NetError
 from reconciler.net.request import Call, Headers, OriginRequest
 from reconciler.origins.catalog import SourceOrigins
 from reconciler.ports import PartMeta
-from reconciler.transfer.attempt import Attempts, FetchError
+from reconciler.transfer.attempt import Attempts
+from reconciler.transfer.failure import FetchError
 from reconciler.transfer.token import Canceled, CancelToken
 from tests.fakes.blob_store import MemoryBlobStore
 from tests.fakes.clock import FakeClock

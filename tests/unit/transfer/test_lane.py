@@ -21,8 +21,8 @@ from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.observed import FileIdentity, Place
 from reconciler.core.source import HuggingFaceFile, WebFile
 from reconciler.ports import BlobStat
-from reconciler.transfer.attempt import Fetched, Report
 from reconciler.transfer.failure import FetchError
+from reconciler.transfer.report import Fetched, Report
 from reconciler.transfer.token import Stop
 from tests.patience import PATIENCE_S, until
 from tests.unit.transfer.lanes import RESERVE_BYTES, Node, local, web

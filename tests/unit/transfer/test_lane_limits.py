@@ -408,7 +408,7 @@ class TestBudgets:
 
         def in_chunks(spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
             report.admit(0)  # what the HEAD said
-            report.started(A.redacted, None, 0)
+            report.started(None, 0)
             report.progress(len(ONE), None)
             totals.extend(shown.total_bytes for shown in node.lane.progress())
             return node.origins.publish(spec, ONE, report)
@@ -425,7 +425,7 @@ class TestBudgets:
 
         def admits(spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
             report.admit(len(ONE))
-            report.started(A.redacted, None, 0)
+            report.started(None, 0)
             is_admitted.set()
             assert is_over.wait(PATIENCE_S)
             return node.origins.publish(spec, ONE, report)
