@@ -286,7 +286,7 @@ class TestBudgets:
 
         def prove(_spec: JobSpec, stop: Stop, report: Report) -> Fetched:
             if need_bytes is not None:
-                report.started(A.redacted, len(ONE), len(ONE))
+                report.started(len(ONE), len(ONE))
                 report.admit(need_bytes)
             node.clock.advance(1)
             stop.check()
