@@ -83,7 +83,7 @@ class RunningHash:
         """The hash has `data` at its end by the next update or the end of the stream; until then it must not change."""
         self._streamed_bytes += len(data)
         if self._helper is None and self._wants_help(data) and self._cores.take_spare():
-            self._helper = _Helper(self._sha256.update)
+            self._hire()
         if self._helper is None:
             self._sha256.update(data)
         else:
@@ -95,6 +95,13 @@ class RunningHash:
 
     def _wants_help(self, data: Data) -> bool:
         return self._streaming and self._streamed_bytes >= HELP_AFTER_BYTES and len(data) >= HELP_CHUNK_BYTES
+
+    def _hire(self) -> None:
+        try:
+            self._helper = _Helper(self._sha256.update)
+        except RuntimeError:  # no more threads are to be had: asked again after as many bytes
+            self._cores.give_back()
+            self._streamed_bytes = 0
 
     def _dismiss(self) -> None:
         helper, self._helper = self._helper, None

@@ -158,3 +158,18 @@ def test_a_body_that_is_too_long_leaves_no_helper() -> None:
         meter = Meter(SystemClock(), lambda done_bytes, total_bytes: None)
         pump(Body(WHOLE), download, sink, meter, lambda size_bytes: None)
         assert sink.hexdigest() == digest_of(WHOLE[: part.size_bytes])
+
+
+def test_without_a_thread_to_be_had_the_hash_is_made_inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    cores = Cores(2)
+    running = RunningHash(cores)
+    with running.stream():
+        for chunk in CHUNKS:
+            running.update(chunk)
+        assert cores.take_spare(), "it was given back"
+        cores.give_back()
+    assert running.hexdigest() == hashlib.sha256(WHOLE).hexdigest()
