@@ -177,16 +177,21 @@ def small_files(served: Served, options: argparse.Namespace) -> Scenario:
         f"{served.small_url(name)}\n checksum=sha-256={digest}\n out={name}\n" for name, digest in served.small.items()
     )
     (folder / "aria2.txt").write_text("".join(lines))
-    one = dict([next(iter(models.items()))])  # imports all that a download needs, as the peers' start-up does
-    full, first = (_manifest(folder / name, each) for name, each in (("full", models), ("first", one)))
+    first = dict([next(iter(models.items()))])  # imports all that a download needs, as the peers' start-up does
+    files = {name: {"sha256": digest, "bytes": 64 * 1024} for name, digest in served.small.items()}
+    whole = {"all": {"source": served.small_url(""), "files": files}}
+    one, many, start = (
+        _manifest(folder / name, each) for name, each in (("one", whole), ("many", models), ("first", first))
+    )
     reconcile = [sys.executable, "-m", "reconciler"]
     state = ["--state-dir", "{target}", "-o", "json"]
     aria2 = ["aria2c", "-q", "-j8", "--file-allocation=none", "-d", "{target}", "-i", str(folder / "aria2.txt")]
     clients = {
-        "ours": Client([*reconcile, full, *state], [*reconcile, first, *state]),
+        "ours": Client([*reconcile, one, *state], [*reconcile, start, *state]),
+        "ours, as many models": Client([*reconcile, many, *state], [*reconcile, start, *state]),
         "aria2c -i -j8": Client(aria2),
     }
-    title = f"{len(models)} x 64 KiB, 8 at once; ours is `reconcile` with as many models: durable, registered, shown"
+    title = f"{len(models)} x 64 KiB, 8 at once; ours is `reconcile` with a model of so many files: durable, registered"
     return Scenario(title, clients, [Limit(0.9, "aria2c -i -j8")])
 
 

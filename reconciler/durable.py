@@ -7,7 +7,7 @@ what is on disk then is what a crash at that point leaves.
 """
 
 # Called 100,000 times in a row, where making a Path costs as much as the system call.
-# ruff: noqa: PTH100, PTH102, PTH104, PTH106, PTH108, PTH110, PTH112, PTH118, PTH120, PTH123, PTH211
+# ruff: noqa: PTH100, PTH102, PTH104, PTH106, PTH108, PTH112, PTH118, PTH120, PTH123, PTH211
 
 from __future__ import annotations
 
@@ -303,11 +303,19 @@ def remove_folder(path: PathText) -> bool:
 def free_space(path: PathText) -> tuple[int, int]:
     """(free, total) bytes of the file system that holds `path`, or will once it exists."""
     place = os.path.abspath(path)
-    while not os.path.exists(place) and place != os.path.dirname(place):
-        place = os.path.dirname(place)
     with storage_errors("ask for the free space of", place):
-        found = os.statvfs(place)
+        found = _statvfs(place)
     return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
+
+def _statvfs(place: str) -> os.statvfs_result:
+    try:
+        return os.statvfs(place)
+    except (FileNotFoundError, NotADirectoryError):
+        above = os.path.dirname(place)
+        if above == place:
+            raise
+        return _statvfs(above)
 
 
 def _temp_beside(path: PathText) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from reconciler import durable
 from reconciler.cas import layout
@@ -19,7 +19,6 @@ class StoreIdentity:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._folder = Path(root)
         self._file = f"{root}/{layout.STORE_FILE}"
         self._bound_id: str | None = None
         self._seen: tuple[int, int] | None = None
@@ -75,7 +74,7 @@ class StoreIdentity:
 
     def _look(self) -> tuple[int, int] | None:
         try:
-            found = self._folder.stat()
+            found = os.stat(self._root)  # noqa: PTH116 - twice for every file: a Path costs as much again
         except OSError:
             return None
         return found.st_dev, found.st_ino

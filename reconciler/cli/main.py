@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import os
@@ -19,6 +20,8 @@ from reconciler.cli.terminal import Terminal
 
 def entry() -> NoReturn:
     """The process has ended with the exit code of its command line."""
+    # Thousands of models are hundreds of thousands of values that stay: to look through them often is a tenth of a run.
+    gc.set_threshold(20_000, 20, 20)
     run_process(sys.argv[1:])
 
 

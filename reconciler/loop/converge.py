@@ -37,6 +37,10 @@ from reconciler.ports import Progress
 TICK_S = 0.2
 # How often progress is shown; fast enough to look alive.
 
+SETTLE_S = 0.02
+# Small files wake it hundreds of times a second. Once there is news, all that another wake-up can say is that nothing
+# runs any more.
+
 PASS_SHARE = 9.0
 # While jobs run, looking takes at most a tenth of the time: a pass over 10,000 models is not free, and
 # downloads get no faster by being looked at. What has arrived is registered that much later, a few passes' length.
@@ -235,9 +239,9 @@ class Converger:
                 return False
             if news and self._now() >= not_before:
                 return True
-            woken = self._trigger.wait(TICK_S)
+            woken = self._trigger.wait(TICK_S, settle_s=SETTLE_S if news else 0.0)
             news = woken or news
-            if not woken or self._now() >= tick_at:  # small files wake it hundreds of times a second
+            if not woken or self._now() >= tick_at:
                 tick_at = self._now() + TICK_S
                 news = self._is_redirected() or news
                 self._watcher.progress(lane.progress(), self._jobs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 
 class Trigger:
@@ -15,9 +16,14 @@ class Trigger:
         """Wake the loop."""
         self._event.set()
 
-    def wait(self, timeout_s: float) -> bool:
-        """Whether somebody woke the loop within the time; the wake-up is used up then."""
+    def wait(self, timeout_s: float, *, settle_s: float = 0.0) -> bool:
+        """Whether somebody woke the loop within the time; the wake-up is used up then.
+
+        What comes within `settle_s` after it is a part of it.
+        """
         if not self._event.wait(timeout_s):
             return False
+        if settle_s:
+            time.sleep(settle_s)
         self._event.clear()
         return True

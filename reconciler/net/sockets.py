@@ -141,7 +141,6 @@ class Channel:
         self._address = address
         self._peer = peer
         self._slice_s = -1.0
-        self._kernel_waits = False
 
     def read(self, max_bytes: int) -> bytes:
         """Up to `max_bytes`; empty at the end of the stream. Raises NetError, or what the stop raises."""
@@ -160,14 +159,14 @@ class Channel:
     def fill(self, buffer: memoryview) -> int:
         """How many bytes have come into `buffer`: all it can hold, or those of one slice; 0 at the end of the stream.
 
-        Raises NetError, or what the stop raises. After it, no other method may read or write.
+        Raises NetError, or what the stop raises.
         """
         limit_s = self._watch.idle_timeout_s
         if isinstance(self.sock, ssl.SSLSocket):
             self._enter(limit_s, waits=2)
             step = functools.partial(_gather, self.sock, buffer, self._slice_s)
         else:
-            self._enter_kernel(limit_s)
+            self._enter(limit_s)
             step = functools.partial(self.sock.recv_into, buffer, 0, socket.MSG_WAITALL)
         count = self._watch.wait(step, limit_s=limit_s, late=lambda: _idle(self._peer, limit_s), peer=self._peer)
         if not count:
@@ -217,21 +216,19 @@ class Channel:
         """Whether bytes or an end wait to be read: an idle connection of which this is true is dead."""
         return bool(_poll(self.sock, select.POLLIN, 0.0))
 
-    def _enter_kernel(self, limit_s: float) -> None:
-        """Reads block, and the kernel ends them with the slice: Python would poll before each one."""
-        self._watch.active = self.sock
-        if not self._kernel_waits:
-            self.sock.settimeout(None)
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_slice_s(limit_s)))
-            self._kernel_waits = True
-
     def _enter(self, limit_s: float, waits: int = 1) -> None:
-        """So many waits in a row are a slice together."""
+        """So many waits in a row are a slice together. The kernel ends those of a plain socket: Python would poll."""
         self._watch.active = self.sock
         slice_s = _slice_s(limit_s) / waits
-        if slice_s != self._slice_s:  # settimeout is a system call
+        if slice_s == self._slice_s:  # what follows are system calls
+            return
+        self._slice_s = slice_s
+        if isinstance(self.sock, ssl.SSLSocket):
             self.sock.settimeout(slice_s)
-            self._slice_s = slice_s
+            return
+        self.sock.settimeout(None)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self.sock.setsockopt(socket.SOL_SOCKET, option, _timeval(slice_s))
 
 
 def dial(addresses: tuple[str, ...], port: int, watch: Watch, peer: str) -> Channel:

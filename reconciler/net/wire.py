@@ -28,6 +28,8 @@ Chunk = bytes | memoryview
 
 KEEPALIVE_S = 15.0
 # Common servers wait longer; a connection that one closed earlier is noticed before it is used again.
+READ_BYTES = 96 * 1024
+# The parser asks for 64 KiB: a head and a body of that length would take two turns of everything.
 MAX_CONNECTIONS = 4  # one is in use, the others are kept for the hosts of a chain of redirects
 MAX_ADDRESSES = 4
 # A name with more addresses than this shares one fate; each one tried costs part of the connect timeout.
@@ -172,7 +174,7 @@ class _Stream(httpcore.NetworkStream):
         self.channel = channel
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self.channel.read(max_bytes)
+        return self.channel.read(max(max_bytes, READ_BYTES))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self.channel.write(buffer)

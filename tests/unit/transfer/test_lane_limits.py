@@ -381,6 +381,22 @@ class TestBudgets:
         assert node.registry.snapshot().jobs == {}
         assert node.store.scans - looked <= 2, "one by `ensure`, which looks for what is there"
 
+    def test_many_small_files_cost_few_looks_at_the_disk(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        looks, ask = [], node.store.disk_space
+
+        def disk_space() -> tuple[int, int]:
+            looks.append(ask())
+            return looks[-1]
+
+        monkeypatch.setattr(node.store, "disk_space", disk_space)
+        specs = [node.fetch(f"{n}".encode() * 10, web(f"{n}.example", "x")) for n in range(20)]
+        for spec in specs:
+            node.origins.then(spec.sources[0], self.serves(node, spec))
+        node.lane.ensure(tuple(specs))
+        node.wait_woken(20)
+        assert node.registry.snapshot().jobs == {}
+        assert len(looks) <= 2
+
     def test_a_smaller_quota_holds_from_the_next_download_on(self, node: Node) -> None:
         node.lane.set_budgets(replace(FREE, quota_bytes=10_000))
         first, second = node.fetch(ONE, A), node.fetch(TWO, B)
