@@ -50,7 +50,9 @@ class ProgressBars:
             self._progress.remove_task(self._rows.pop(gone).task)
         for digest, (label, job) in rows.items():
             text = label if job.state == "downloading" else f"{label} ({job.state})"
-            self._draw(digest, text, job.state, (job.done_bytes, job.total_bytes), now_s)
+            # What it has before the first byte comes can be of an earlier run: no speed.
+            state = job.state if job.bytes_per_s is not None else "begins"
+            self._draw(digest, text, state, (job.done_bytes, job.total_bytes), now_s)
         self._draw_total(running, now_s)
         self._progress.refresh()
 

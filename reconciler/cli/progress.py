@@ -70,9 +70,12 @@ class _Shown:
         self._done_bytes = job.done_bytes
         self._at_s = now_s
         self._window = RateWindow()
+        self._moves = False
 
     def is_due(self, job: Progress, now_s: float) -> bool:
         """Whether a tenth, or ten seconds, have passed since the last line."""
+        if job.bytes_per_s is not None and not self._moves:
+            self._moves, self._window = True, RateWindow()  # what it had before can be of an earlier run
         self._window.add(now_s, job.done_bytes)
         waited_s = now_s - self._at_s
         grown = job.done_bytes - self._done_bytes

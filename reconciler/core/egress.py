@@ -104,6 +104,8 @@ def parse_host_rule(text: str) -> HostRule:
     """The rule written as `host`, `*.host`, `host:port` or `[v6]:port`; raises ValueError."""
     parts = urlsplit("//" + text)
     host = _canonical(parts.hostname)
+    if host == "*":
+        raise ValueError("'*' alone is no host: leave `allow` out to allow every one")
     is_bare = parts.netloc == text and "@" not in text and not text.endswith(":") and text.split() == [text]
     if not is_bare or not host or parts.port == 0:
         raise ValueError(f"wanted a host such as huggingface.co, *.hf.co or 127.0.0.1:8080, got {text!r}")

@@ -21,6 +21,8 @@ from reconciler.transfer.token import Canceled
 
 PREFLIGHT_IDLE_S = 10.0
 # It is only advice: a server that answers GET but never HEAD costs this and no more.
+STEP_BYTES = 2**20
+# By so much can a file of unknown size go beyond what it may: a thousandth of a second of a fast line.
 UNRECORDED_BYTES = 128 * 1024
 # Less than this is fetched again, after a kill, sooner than an fsync writes down how to go on from it.
 
@@ -49,6 +51,7 @@ class WebFetch:
         self._download = self._begin()
         self._tries = Tries(order.spec.transfer.retries, self._pause)
         self._is_admitted = False
+        self._room_until_bytes = 0
         self._high_water_bytes = self._download.received_bytes
         self._received = Received()
 
@@ -211,6 +214,7 @@ class WebFetch:
             return verdict
         self._do(verdict.steps)  # first: what is emptied here makes room
         self._admit()
+        self._go_on()
         if verdict.sign is Sign.REST:
             self._order.report.resumed(download.received_bytes)
         offset_bytes, began_s = download.received_bytes, self._clock.monotonic()
@@ -229,7 +233,15 @@ class WebFetch:
             self._order.report.admit(max(0, total_bytes - self._part.size_bytes))
             self._is_admitted = True
 
+    def _go_on(self) -> None:
+        """Of a size that nobody told, room is asked for step by step: the disk and the quota hold for it, too."""
+        download = self._download
+        if download.total_bytes is None and download.received_bytes >= self._room_until_bytes:
+            self._order.report.admit(STEP_BYTES)
+            self._room_until_bytes = download.received_bytes + STEP_BYTES
+
     def _pace(self, size_bytes: int) -> None:
+        self._go_on()
         self._order.report.pace(size_bytes, self._order.stop.check)
 
     def _count(self, offset_bytes: int, bytes_in: int) -> None:

@@ -108,6 +108,17 @@ def test_an_undeclared_size_beyond_the_quota_waits_and_says_what_is_left(
     assert sha256(machine.blob(other)) == other.sha256
 
 
+def test_a_size_that_is_never_told_is_held_to_the_quota_as_it_comes(machine: Machine, origin: OriginSimulator) -> None:
+    url = origin.put("/m", CONTENT, always=Fault(framing="chunked"))
+    machine.declare(models={"m": weights(url, CONTENT)}, egress=LOOPBACK, budgets={"quota": "4MiB"})
+    ran = machine.converge()
+    assert (ran.exit_code, ran.results("Fetch")) == (1, [("failed", "quota-exceeded")])
+    assert machine.part(CONTENT).stat().st_size <= 5 * 2**20
+    machine.declare(models={"m": weights(url, CONTENT)}, egress=LOOPBACK, budgets={"quota": "24MiB"})
+    assert machine.converge().exit_code == 0
+    assert sha256(machine.blob(CONTENT)) == CONTENT.sha256
+
+
 # ---- hours --------------------------------------------------------------------------------------
 
 

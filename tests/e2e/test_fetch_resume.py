@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.digest import Digest, digest_of
 from reconciler.core.job import Code
 from reconciler.transfer.failure import FetchError
-from reconciler.transfer.fetch import UNRECORDED_BYTES
+from reconciler.transfer.fetch import STEP_BYTES, UNRECORDED_BYTES
 from tests.e2e.fetch_rig import Rig, close_all
 from tests.fakes.origin import RETRY_1, Fault, OriginSimulator, Pattern
 
@@ -58,6 +58,26 @@ def test_a_whole_file_is_verified_and_published(rig: Rig, origin: OriginSimulato
 def test_an_undeclared_size_is_admitted_at_the_head(rig: Rig, origin: OriginSimulator) -> None:
     rig.fetch(origin.put("/m", DATA), DIGEST)
     assert rig.report.of("admit") == [(SIZE,)]
+
+
+def test_room_for_a_size_that_nobody_tells_is_asked_for_step_by_step(tmp_path: Path, origin: OriginSimulator) -> None:
+    """A server faster than any look at the disk must not get past what the disk and the quota have."""
+    data = os.urandom(8 * STEP_BYTES)
+    rig = Rig(tmp_path)
+    asked: list[int] = []
+
+    def three(need_bytes: int) -> None:
+        asked.append(need_bytes)
+        if len(asked) > 3:
+            raise FetchError(Code.DISK_INSUFFICIENT, "no more room", transient=True, whole_job=True)
+
+    rig.report._admit = three
+    with pytest.raises(FetchError, match="no more room"):
+        rig.fetch(origin.put("/m", data, always=Fault(framing="chunked")), digest_of(data))
+    assert asked == [STEP_BYTES] * 4
+    part = rig.part(digest_of(data))
+    assert part is not None
+    assert 3 * STEP_BYTES <= len(part) < 4 * STEP_BYTES
 
 
 def test_a_refused_admission_writes_nothing(tmp_path: Path, origin: OriginSimulator) -> None:
@@ -261,7 +281,7 @@ def test_a_body_that_is_too_long_is_stopped(rig: Rig, origin: OriginSimulator) -
 def test_a_body_of_untold_length_is_read_to_its_end(rig: Rig, origin: OriginSimulator, framing: str) -> None:
     url = origin.put("/m", DATA, always=Fault(framing=framing))  # type: ignore[arg-type]
     assert rig.fetch(url, DIGEST).size_bytes == SIZE
-    assert rig.report.of("admit") == []
+    assert rig.report.of("admit") == [(STEP_BYTES,)]
 
 
 def test_a_cut_chunked_body_is_resumed(rig: Rig, origin: OriginSimulator) -> None:

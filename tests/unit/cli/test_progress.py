@@ -29,10 +29,17 @@ LABELS = {MINILM: "models/all-minilm-l6-v2", OLD: "models/old"}
 
 
 def running(
-    done_bytes: int, total_bytes: int | None = 1000, *, state: str = "downloading", digest: Digest = MINILM
+    done_bytes: int,
+    total_bytes: int | None = 1000,
+    *,
+    state: str = "downloading",
+    digest: Digest = MINILM,
+    bytes_per_s: float | None = None,
 ) -> Progress:
     spec = JobSpec(JobKind.FETCH, digest, ("models/all-minilm-l6-v2",), total_bytes)
-    return Progress(spec, state, done_bytes, total_bytes, "https://hub.example/model.safetensors")
+    return Progress(
+        spec, state, done_bytes, total_bytes, "https://hub.example/model.safetensors", bytes_per_s=bytes_per_s
+    )
 
 
 def test_no_rate_and_no_time_left_before_three_seconds_of_data() -> None:
@@ -117,6 +124,12 @@ def test_a_piped_download_begins_with_a_line_and_goes_on_by_tenths() -> None:
     assert lines[0] == first
     assert len(lines) == 10
     assert lines[1] == "downloading models/all-minilm-l6-v2: 100 B of 1.0 kB (10 %), 20 B/s, 0:45 left"
+
+
+def test_what_a_resumed_download_had_before_is_no_speed() -> None:
+    before = (0.0, (running(0, 10_000),))
+    after = [(1.0 + second, (running(6000 + 100 * second, 10_000, bytes_per_s=100.0),)) for second in range(11)]
+    assert lines_of(before, *after)[-1].endswith("100 B/s, 0:30 left")
 
 
 def test_a_slow_download_shows_life_every_ten_seconds() -> None:
