@@ -212,6 +212,10 @@ def test_an_empty_list_of_hosts_allows_none() -> None:
     assert desired(body("egress: {allow: []}\n")).egress.allow == ()
 
 
+def test_every_host_is_not_a_host() -> None:
+    assert error(body("egress: {allow: ['*']}\n")).endswith("leave `allow` out to allow every one")
+
+
 @pytest.mark.parametrize("value", ['"https://x.io"', "a/b", "u@h", '"a b"', '"*"', "a*b", "'h:99999'", "'[::1'"])
 def test_a_bad_host_is_refused_at_its_position(value: str) -> None:
     assert error(body(f"egress:\n  allow:\n  - ok.io\n  - {value}\n")).startswith("m/a.yaml:5:5: egress.allow[1]: ")
