@@ -105,7 +105,7 @@ def parse_host_rule(text: str) -> HostRule:
     parts = urlsplit("//" + text)
     host = _canonical(parts.hostname)
     if host == "*":
-        raise ValueError("'*' alone is no host: leave `allow` out to allow every one")
+        raise ValueError(f"wanted a host (for every one leave `allow` out), got {text!r}")
     is_bare = parts.netloc == text and "@" not in text and not text.endswith(":") and text.split() == [text]
     if not is_bare or not host or parts.port == 0:
         raise ValueError(f"wanted a host such as huggingface.co, *.hf.co or 127.0.0.1:8080, got {text!r}")

@@ -213,7 +213,7 @@ def test_an_empty_list_of_hosts_allows_none() -> None:
 
 
 def test_every_host_is_not_a_host() -> None:
-    assert error(body("egress: {allow: ['*']}\n")).endswith("leave `allow` out to allow every one")
+    assert error(body("egress: {allow: ['*']}\n")).endswith("wanted a host (for every one leave `allow` out), got '*'")
 
 
 @pytest.mark.parametrize("value", ['"https://x.io"', "a/b", "u@h", '"a b"', '"*"', "a*b", "'h:99999'", "'[::1'"])
