@@ -50,8 +50,7 @@ class ProgressBars:
             self._progress.remove_task(self._rows.pop(gone).task)
         for digest, (label, job) in rows.items():
             text = label if job.state == "downloading" else f"{label} ({job.state})"
-            # What it has before the first byte comes can be of an earlier run: no speed.
-            state = job.state if job.bytes_per_s is not None else "begins"
+            state = "begins" if _begins(job) else job.state
             self._draw(digest, text, state, (job.done_bytes, job.total_bytes), now_s)
         self._draw_total(running, now_s)
         self._progress.refresh()
@@ -65,9 +64,9 @@ class ProgressBars:
         self._progress.stop()
 
     def _draw_total(self, running: tuple[Progress, ...], now_s: float) -> None:
-        members = ",".join(sorted(job.spec.digest for job in running))
+        members = ",".join(sorted(f"{job.spec.digest} {_begins(job)}" for job in running))
         if (row := self._rows.get("total")) and row.state != members:
-            # Other jobs make another sum; and the total stands below a bar that was added meanwhile.
+            # Other jobs, or ones that begin, make another sum; and it stands below a bar that was added meanwhile.
             self._progress.remove_task(self._rows.pop("total").task)
         if len(running) > 1:
             totals = [job.total_bytes for job in running if job.total_bytes is not None]
@@ -102,6 +101,11 @@ class _Row:
     task: TaskID
     state: str
     window: RateWindow
+
+
+def _begins(job: Progress) -> bool:
+    """Whether no byte has come yet: what it has can then be of an earlier run, which is no speed."""
+    return job.bytes_per_s is None
 
 
 def short_amount(done_bytes: int, total_bytes: int | None) -> str:

@@ -204,6 +204,24 @@ def test_bars_fit_80_columns_and_have_a_total(screen: Screen, monkeypatch: pytes
     assert any(line.startswith("models/old") and "-:--" in line for line in drawn)
 
 
+def test_no_bar_counts_what_resumed_downloads_had_before_as_speed(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    view = ProgressBars(Terminal(io.StringIO(), screen.stream), colour=False)
+    view.update((running(0, 10**9), running(0, 10**9, digest=OLD)), LABELS, 0.0)
+    for second in range(1, 6):
+        done = 600_000_000 + 1000 * second
+        jobs = tuple(running(done, 10**9, digest=digest, bytes_per_s=1000.0) for digest in (MINILM, OLD))
+        view.update(jobs, LABELS, float(second))
+    drawn = plain(screen.text())
+    view.close()
+    assert any(line.startswith("total") and "2.0 kB/s" in line for line in drawn)
+    assert any(line.startswith("models/old") and "1.0 kB/s" in line for line in drawn)
+    assert not any("MB/s" in line for line in drawn)
+
+
 def test_a_finished_bar_goes_away_and_a_line_stands_above(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     view = ProgressBars(Terminal(io.StringIO(), screen.stream), colour=False)
