@@ -148,7 +148,10 @@ class Part(Protocol):
         ...
 
     def publish(self) -> BlobStat:
-        """fsync, rename into `by-hash`, fsync the folders, remove the meta. Verify before calling."""
+        """fsync, rename into `by-hash`, remove the meta. Verify before calling.
+
+        The new name is durable after the next `BlobStore.sync_names`.
+        """
         ...
 
     def discard(self) -> None:
@@ -204,10 +207,16 @@ class BlobStore(Protocol):
     def adopt_file(self, digest: Digest, path: str, *, hardlink: bool, check: Callable[[int], None]) -> BlobStat:
         """Bring in a file of this machine: clone or copy into `tmp`, hash that inode, publish; or link.
 
+        As with `Part.publish`, the name is durable after the next `sync_names`.
+
         Raises IntegrityError if the bytes are not `digest`, and leaves nothing behind then;
         StalledError (reason `SourceMissing`) if the file can't be read, or (reason
         `CannotHardlink`) if it is on another file system.
         """
+        ...
+
+    def sync_names(self) -> None:
+        """Every blob published or adopted before the call has its name durably: many share one fsync."""
         ...
 
     def quarantine(self, digest: Digest) -> None:

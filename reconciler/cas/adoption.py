@@ -13,7 +13,6 @@ from reconciler import durable
 from reconciler.cas import layout
 from reconciler.cas.hashing import digest_of_file, read_through
 from reconciler.cas.part import blob_stat, make_final, protect, remove_part
-from reconciler.cas.shared_sync import SharedSync
 from reconciler.core.digest import Digest
 from reconciler.core.errors import IntegrityError, StalledError
 from reconciler.ports import BlobStat
@@ -21,21 +20,20 @@ from reconciler.ports import BlobStat
 _READ = os.O_RDONLY | os.O_CLOEXEC
 
 
-def adopt_copy(root: str, digest: Digest, source: str, check: Callable[[int], None], names: SharedSync) -> BlobStat:
+def adopt_copy(root: str, digest: Digest, source: str, check: Callable[[int], None]) -> BlobStat:
     """The blob `digest` exists; its bytes were the source's, which nobody shares with it from now on."""
     with _open_source(source) as source_fd, _removing_on_failure(root, digest) as part:
         with durable.storage_errors("create", part):
             part_fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             _demand(_take_over(source_fd, part_fd, part, check), digest, source)
-            found = make_final(part_fd, root, digest, names, has_meta=False)
-            protect(part_fd)
-            return found
+            make_final(part_fd, root, digest)
+            return protect(part_fd, part)
         finally:
             os.close(part_fd)
 
 
-def adopt_link(root: str, digest: Digest, source: str, check: Callable[[int], None], names: SharedSync) -> BlobStat:
+def adopt_link(root: str, digest: Digest, source: str, check: Callable[[int], None]) -> BlobStat:
     """The blob `digest` is another name of the source; its mode stays as its owner set it.
 
     The identity returned was taken before hashing, so that a later change shows.
@@ -47,7 +45,7 @@ def adopt_link(root: str, digest: Digest, source: str, check: Callable[[int], No
         try:
             before = blob_stat(os.fstat(fd))
             _demand(digest_of_file(fd, source, check), digest, source)
-            make_final(fd, root, digest, names, has_meta=False)
+            make_final(fd, root, digest)
             # Renaming one name of a file onto another name of it does nothing (rename(2)).
             durable.unlink(part)
             return before

@@ -14,7 +14,6 @@ from reconciler.cas.hashing import digest_of_file
 from reconciler.cas.identity import StoreIdentity
 from reconciler.cas.part import FilePart, blob_stat, open_part, remove_part
 from reconciler.cas.scan import scan
-from reconciler.cas.shared_sync import SharedSync
 from reconciler.core.digest import Digest
 from reconciler.core.entry import FileSet
 from reconciler.core.errors import TransientError
@@ -28,7 +27,6 @@ class FileBlobStore:
     def __init__(self, store_dir: Path) -> None:
         self._root = str(store_dir.absolute())
         self._identity = StoreIdentity(self._root)
-        self._names = SharedSync(self._path(layout.BY_HASH), self._path(layout.TMP))
 
     @property
     def folder(self) -> str:
@@ -54,7 +52,7 @@ class FileBlobStore:
     def open_part(self, digest: Digest) -> AbstractContextManager[FilePart]:
         """The digest's partial download."""
         self._identity.require()
-        return open_part(self._root, digest, self._identity.require, self._names)
+        return open_part(self._root, digest, self._identity.require)
 
     def remove_part(self, digest: Digest) -> None:
         """Neither part nor meta exists."""
@@ -88,7 +86,12 @@ class FileBlobStore:
         """The blob `digest` exists, made of the file at `path`."""
         self._identity.require()
         adopt = adoption.adopt_link if hardlink else adoption.adopt_copy
-        return adopt(self._root, digest, path, check, self._names)
+        return adopt(self._root, digest, path, check)
+
+    def sync_names(self) -> None:
+        """What was published before the call has its name durably."""
+        self._identity.require()
+        self._sync(layout.BY_HASH, layout.TMP)
 
     def quarantine(self, digest: Digest) -> None:
         """It is not in `by-hash`; it is in quarantine if it was anywhere."""

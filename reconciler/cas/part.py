@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from reconciler import durable
 from reconciler.cas import layout, part_meta
 from reconciler.cas.hashing import read_through
-from reconciler.cas.shared_sync import SharedSync
 from reconciler.core.digest import Digest
 from reconciler.core.errors import TransientError
 from reconciler.core.observed import Place
@@ -21,6 +20,7 @@ WRITING_STEP_BYTES = 8 * 2**20
 # The disk works while the next bytes arrive: else it starts with the fsync at the end, and a full
 # page cache makes every write slower. Larger steps drop pages that a first load would read again.
 _WRITE_BITS = 0o222
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 def blob_stat(found: os.stat_result) -> BlobStat:
@@ -31,15 +31,14 @@ def blob_stat(found: os.stat_result) -> BlobStat:
 class FilePart:
     """`ports.Part` on an open file; used by one thread, but for `write_at`."""
 
-    def __init__(self, root: str, digest: Digest, fd: int, require: Callable[[], None], names: SharedSync) -> None:
-        self._names = names
+    def __init__(self, root: str, digest: Digest, fd: int, size_bytes: int, require: Callable[[], None]) -> None:
         self._root = root
         self._digest = digest
         self._fd = fd
         self._require = require
         self._path = f"{root}/{layout.part(digest)}"
         self._meta_path = f"{root}/{layout.part_meta(digest)}"
-        self._size_bytes = self._writing_bytes = os.lseek(fd, 0, os.SEEK_END)
+        self._size_bytes = self._writing_bytes = size_bytes
         if not self._size_bytes:
             # What is left when a crash came between publishing and removing the meta.
             durable.unlink(self._meta_path)
@@ -125,12 +124,13 @@ class FilePart:
         self._size_bytes = self._writing_bytes = 0
 
     def publish(self) -> BlobStat:
-        """Its bytes are the blob, durably; the caller has verified them. One that could not be synced is gone."""
+        """Its bytes are the blob; the caller has verified them. One that could not be synced is gone."""
         self._require()
         self._demand_whole()
-        found = make_final(self._fd, self._root, self._digest, self._names, has_meta=self._has_meta)
-        protect(self._fd)
-        return found
+        make_final(self._fd, self._root, self._digest)
+        if self._has_meta:
+            durable.unlink(self._meta_path)
+        return protect(self._fd, self._path)
 
     def discard(self) -> None:
         """Neither part nor meta exists."""
@@ -143,31 +143,31 @@ class FilePart:
 
 
 @contextlib.contextmanager
-def open_part(root: str, digest: Digest, require: Callable[[], None], names: SharedSync) -> Iterator[FilePart]:
+def open_part(root: str, digest: Digest, require: Callable[[], None]) -> Iterator[FilePart]:
     """The digest's part, open at its end, until the context ends."""
-    fd = _open_own(f"{root}/{layout.part(digest)}")
+    fd, size_bytes = _open_own(f"{root}/{layout.part(digest)}")
     try:
-        yield FilePart(root, digest, fd, require, names)
+        yield FilePart(root, digest, fd, size_bytes, require)
     finally:
         os.close(fd)
 
 
-def _open_own(path: str) -> int:
-    """The file at `path`, open for appending, and certainly no second name of somebody else's file.
+def _open_own(path: str) -> tuple[int, int]:
+    """The file at `path`, open at its end, and its size; certainly no second name of somebody else's file.
 
     An adoption by hard link that was killed leaves such a name here; writing through it would
     change the file it was to adopt.
     """
-    with durable.storage_errors("inspect", path):
+    with durable.storage_errors("open", path):
         try:
+            return os.open(path, _NEW, 0o644), 0
+        except FileExistsError:
             found = os.lstat(path)
-            ours = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
-        except FileNotFoundError:
-            ours = True
-    if not ours:
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         durable.unlink(path)
     with durable.storage_errors("open", path):
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        return fd, os.lseek(fd, 0, os.SEEK_END)
 
 
 def remove_part(root: str, digest: Digest) -> None:
@@ -176,15 +176,9 @@ def remove_part(root: str, digest: Digest) -> None:
     durable.unlink(f"{root}/{layout.part(digest)}")
 
 
-def protect(fd: int) -> None:
-    """Nobody writes to the file by accident. Last of all and best effort: no invariant rests on it."""
-    with contextlib.suppress(OSError):
-        os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode) & ~_WRITE_BITS)
-
-
-def make_final(fd: int, root: str, digest: Digest, names: SharedSync, *, has_meta: bool = True) -> BlobStat:
-    """The part's bytes are the blob `digest`, durably, and there is no part any more."""
-    part, blob = f"{root}/{layout.part(digest)}", f"{root}/{layout.blob(Place.BY_HASH, digest)}"
+def make_final(fd: int, root: str, digest: Digest) -> None:
+    """The part's bytes, durable before that, are the blob `digest`; a meta may be left."""
+    part = f"{root}/{layout.part(digest)}"
     try:
         durable.sync_file(fd, part)
     except TransientError:
@@ -192,9 +186,13 @@ def make_final(fd: int, root: str, digest: Digest, names: SharedSync, *, has_met
         with contextlib.suppress(TransientError):
             remove_part(root, digest)
         raise
-    durable.rename(part, blob)
-    names.sync()
-    if has_meta:
-        durable.unlink(f"{root}/{layout.part_meta(digest)}")
-    with durable.storage_errors("inspect", blob):
-        return blob_stat(os.fstat(fd))
+    durable.rename(part, f"{root}/{layout.blob(Place.BY_HASH, digest)}")
+
+
+def protect(fd: int, path: str) -> BlobStat:
+    """Nobody writes to the file by accident. Last of all and best effort: no invariant rests on it."""
+    with durable.storage_errors("inspect", path):
+        found = os.fstat(fd)
+    with contextlib.suppress(OSError):
+        os.fchmod(fd, stat.S_IMODE(found.st_mode) & ~_WRITE_BITS)
+    return blob_stat(found)

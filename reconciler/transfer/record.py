@@ -209,7 +209,7 @@ def unrecorded(job: Job, error: Exception) -> Job:
         job,
         state=JobState.WAITING if passing else JobState.ERROR,
         code=Code.DISK_INSUFFICIENT if full else Code.IO,
-        message=f"the registry could not be written: {error}",
+        message=f"it could not be recorded: {error}",
         attempts=job.attempts + 1,
     )
 

@@ -212,6 +212,9 @@ class MemoryBlobStore:
         self.spend(len(data))
         return self.put(digest, data).stat
 
+    def sync_names(self) -> None:
+        self.require()
+
     def quarantine(self, digest: Digest) -> None:
         self._move(digest, Place.BY_HASH, Place.QUARANTINE)
 

@@ -95,6 +95,7 @@ def converge(node: Node) -> None:
     for data, name, hardlink in ((COPIED, "copied", False), (LINKED, "linked", True)):
         if digest_of(data) not in present:
             node.store.adopt_file(digest_of(data), str(node.base / name), hardlink=hardlink, check=unchecked)
+    node.store.sync_names()
     if node.driver.serving().get("chat") != NEW.id or node.records.load()[0]["chat"].candidate:
         show(node, NEW, b'{"new": true}')
     node.store.remove_generation(BEFORE)

@@ -156,6 +156,19 @@ def test_another_disk_in_the_place_of_the_store_is_refused(root: Path, store: Fi
     assert set(other.scan().blobs) == {DIGEST}
 
 
+def test_the_names_of_many_blobs_become_durable_together(
+    root: Path, store: FileBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effects: list[str] = []
+    monkeypatch.setattr(durable, "on_effect", effects.append)
+    for data in (b"one", b"two", b"three"):
+        download(store, data)
+    assert f"before fsync {root}/by-hash" not in effects
+    effects.clear()
+    store.sync_names()
+    assert effects == [f"{when} fsync {root}/{name}" for name in ("by-hash", "tmp") for when in ("before", "after")]
+
+
 def test_a_blob_is_read_only_and_a_hard_linked_one_keeps_its_owners_mode(
     root: Path, store: FileBlobStore, tmp_path: Path
 ) -> None:

@@ -73,6 +73,39 @@ class TestFetching:
         node.wait_woken(1)
         assert rows == [True]
 
+    def test_a_blob_is_called_verified_only_once_its_name_is_durable(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spec = node.fetch(ONE)
+        seen: list[object] = []
+
+        def look() -> None:
+            row = node.row(spec.digest)
+            seen.append((spec.digest in node.store.scan().blobs, row and row.verified_at))
+
+        monkeypatch.setattr(node.store, "sync_names", look)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert seen == [(True, None)]
+        assert node.row(spec.digest) is not None
+
+    def test_a_name_that_cannot_be_made_durable_leaves_its_blob_unverified(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spec = node.fetch(ONE)
+
+        def fail() -> None:
+            raise TransientError("cannot fsync by-hash: Input/output error")
+
+        monkeypatch.setattr(node.store, "sync_names", fail)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert job_code(node, spec.digest) is Code.IO
+        assert "cannot fsync by-hash" in node.lane.failures()[spec.digest].message
+        row = node.row(spec.digest)
+        assert row is not None
+        assert row.verified_at is None
+
     def test_a_running_job_is_recorded_and_shown(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
         gate = node.origins.hold(A)
