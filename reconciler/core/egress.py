@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from reconciler.core.event import JsonValue
@@ -118,6 +119,7 @@ def parse_host_rule(text: str) -> HostRule:
     return HostRule(bare, parts.port, subdomains)
 
 
+@lru_cache(maxsize=4096)  # plan, queue, preview and request ask the same of each URL
 def host_port(url: str) -> HostPort:
     """Where `url` points, host in lower case without a trailing dot; raises ValueError."""
     parts = urlsplit(url)

@@ -97,7 +97,8 @@ class Wire:
         self._watch = watch
         self._backend = _Backend(watch, resolve)
         self._tls = tls
-        self._pools: dict[str, httpcore.ConnectionPool] = {}
+        self._kept: dict[HostPort, httpcore.HTTPConnection] = {}
+        """The one used last comes last. A pool would cost locks for each request, and there is one thread."""
         self._rules: tuple[EgressPolicy, HostPort | None] | None = None
 
     def send(self, route: Route, method: str, path: bytes, headers: RawHeaders, body: bytes = b"") -> Answer:
@@ -112,16 +113,16 @@ class Wire:
         )
         peer = str(target)
         with _wrapped(peer, self._watch):
-            response = self._pool(target.scheme).handle_request(request)
+            response = self._connection(target).handle_request(request)
         self._watch.answered()
         chunks = _body(response, method, peer, self._watch)
         return Answer(response.status, response.headers, chunks, response.close)
 
     def close(self) -> None:
         """All connections are closed; a later request opens new ones."""
-        for pool in self._pools.values():
-            pool.close()
-        self._pools.clear()
+        for connection in self._kept.values():
+            connection.close()
+        self._kept.clear()
 
     def _use_rules(self, route: Route) -> None:
         # A kept connection passed the rules of its time: under others it would bypass the check.
@@ -131,17 +132,24 @@ class Wire:
             self._rules = rules
         self._backend.route = route
 
-    def _pool(self, scheme: str) -> httpcore.ConnectionPool:
-        pool = self._pools.get(scheme)
-        if pool is None:
-            # A TLS context costs tens of milliseconds: http alone never makes one.
-            pool = self._pools[scheme] = httpcore.ConnectionPool(
-                ssl_context=self._tls() if scheme == "https" else None,
-                max_connections=MAX_CONNECTIONS,
+    def _connection(self, target: HostPort) -> httpcore.HTTPConnection:
+        """To the target, idle or new; it is the last one that will make room for others."""
+        found = self._kept.pop(target, None)
+        if found is not None and (found.has_expired() or not found.is_available()):
+            found.close()
+            found = None
+        if found is None:
+            found = httpcore.HTTPConnection(
+                httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port),
+                # A TLS context costs tens of milliseconds: http alone never makes one.
+                ssl_context=self._tls() if target.scheme == "https" else None,
                 keepalive_expiry=KEEPALIVE_S,
                 network_backend=self._backend,
             )
-        return pool
+        self._kept[target] = found
+        if len(self._kept) > MAX_CONNECTIONS:
+            self._kept.pop(next(iter(self._kept))).close()
+        return found
 
 
 class _Backend(httpcore.NetworkBackend):

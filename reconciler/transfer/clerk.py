@@ -11,11 +11,11 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from reconciler.core.change import Change, ChangeSet
+from reconciler.core.change import AppendLedger, Change, ChangeSet, DropJob, PutJob
 from reconciler.core.digest import Digest
 from reconciler.core.event import EventDraft
 from reconciler.ports import Clock
@@ -170,6 +170,31 @@ class Clerk:
 
 def _together(batch: list[Entry]) -> ChangeSet:
     return ChangeSet(
-        tuple(change for entry in batch for change in entry.changes),
+        _last_word([change for entry in batch for change in entry.changes]),
         tuple(event for entry in batch for event in entry.events),
     )
+
+
+def _last_word(changes: list[Change]) -> tuple[Change, ...]:
+    """The same in the end: of each job only how it stands after all of them, and equal kinds in a row.
+
+    Nobody could see what lies between: a small file is announced and done within one commit.
+    """
+    last = {_job(change): change for change in changes}
+    kept = [change for change in changes if _job(change) is None or last[_job(change)] is change]
+    return tuple(sorted(kept, key=lambda change: _TURNS.get(type(change), 0)))
+
+
+def _job(change: Change) -> Digest | None:
+    """The job whose row it is about; None: it is about something else."""
+    match change:
+        case PutJob(job):
+            return job.digest
+        case DropJob(digest):
+            return digest
+        case _:
+            return None
+
+
+_TURNS: Mapping[type, int] = {AppendLedger: 1, PutJob: 2, DropJob: 3}
+# Of what no other row depends on; blobs' changes stay in their order.

@@ -35,22 +35,36 @@ class Tries:
 
     def __init__(self, retries: int, pause: Callable[[float], None]) -> None:
         self._advanced = False
-        self._retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_work_soon),
-            after=self._count,
-            wait=_pause_s,
-            stop=tenacity.stop_after_attempt(retries + 1),
-            sleep=pause,
-            reraise=True,
-        )
+        self._retries = retries
+        self._pause = pause
 
     def run(self, work: Callable[[], None]) -> None:
         """`work` has succeeded; raises the last try's error, and what `pause` raises."""
-        self._retrying(work)
+        try:
+            work()  # nearly always all there is to do: thousands of small files need no machinery for it
+        except FetchError as error:
+            first = [error]
+
+            def once_more() -> None:
+                if first:
+                    raise first.pop()
+                work()
+
+            self._retrying()(once_more)
 
     def advanced(self) -> None:
         """The try that runs brought bytes that no try before had: counting starts anew after it."""
         self._advanced = True
+
+    def _retrying(self) -> tenacity.Retrying:
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_work_soon),
+            after=self._count,
+            wait=_pause_s,
+            stop=tenacity.stop_after_attempt(self._retries + 1),
+            sleep=self._pause,
+            reraise=True,
+        )
 
     def _count(self, state: tenacity.RetryCallState) -> None:
         if self._advanced:

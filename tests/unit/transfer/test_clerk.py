@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.change import ChangeSet, DropJob
+from reconciler.core.change import AppendLedger, Change, ChangeSet, DropJob, PutJob, UnmarkBlob, UnverifyBlob
 from reconciler.core.digest import Digest, digest_of
 from reconciler.core.errors import RegistryError
+from reconciler.core.history import LedgerRow
+from reconciler.core.job import Job, JobKind, JobState
 from reconciler.transfer.clerk import Clerk
 from tests.patience import PATIENCE_S
 
 ONE, BAD, TWO = digest_of(b"one"), digest_of(b"bad"), digest_of(b"two")
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def job(digest: Digest, state: JobState) -> Job:
+    return Job(digest, JobKind.FETCH, state, attempts=0, updated_at=AT)
+
+
+def ledger_row(bytes_in: int) -> LedgerRow:
+    return LedgerRow(AT, "allow", "models.download", "hub.example", 443, "https", bytes_in, 5, "corr")
 
 
 class Office:
@@ -23,6 +35,8 @@ class Office:
     def __init__(self) -> None:
         self.lock = threading.Condition(threading.Lock())
         self.commits: list[tuple[Digest, ...]] = []
+        self.changes: tuple[Change, ...] = ()
+        """Of the last commit."""
         self.settled: list[tuple[Digest, bool]] = []
         self.rung: list[Digest] = []
         self.wakes = 0
@@ -34,10 +48,11 @@ class Office:
 
     def _commit(self, changes: ChangeSet) -> Exception | None:
         self.busy.set()
+        self.changes = changes.changes
         assert self.go_on.wait(PATIENCE_S)
         if self.explode:
             raise ZeroDivisionError
-        digests = tuple(change.digest for change in changes.changes if isinstance(change, DropJob))
+        digests = tuple(change.digest for change in changes.changes if isinstance(change, UnmarkBlob))
         if BAD in digests:
             return RegistryError("refused")
         self.commits.append(digests)
@@ -58,7 +73,7 @@ class Office:
                 self.settled.append((digest, error is None))
                 return True
 
-            self.clerk.tell((DropJob(digest),), (), settled)
+            self.clerk.tell((UnmarkBlob(digest),), (), settled)
 
 
 @pytest.fixture
@@ -79,6 +94,22 @@ def test_what_gathers_while_a_commit_runs_shares_the_next_one_in_order(office: O
         office.go_on.set()
         office.clerk.wait_for(4)
     assert office.commits == [(ONE,), (TWO, ONE, TWO)]
+
+
+def test_of_each_job_one_commit_writes_only_how_it_stands_in_the_end(office: Office) -> None:
+    first, second = (PutJob(job(digest, JobState.QUEUED)) for digest in (ONE, TWO))
+    runs, done = PutJob(job(TWO, JobState.DOWNLOADING)), DropJob(ONE)
+    rows = AppendLedger(ledger_row(1)), AppendLedger(ledger_row(2))
+    office.go_on.clear()
+    with office.lock:
+        office.tell(ONE)
+    assert office.busy.wait(PATIENCE_S)
+    with office.lock:
+        for changes in ((first, rows[0]), (UnverifyBlob(ONE), done), (second, UnmarkBlob(ONE), rows[1]), (runs,)):
+            office.clerk.tell(changes, (), lambda _: False)
+        office.go_on.set()
+        office.clerk.wait_for(5)
+    assert office.changes == (UnverifyBlob(ONE), UnmarkBlob(ONE), *rows, runs, done)
 
 
 def test_an_entry_that_is_refused_takes_no_other_with_it(office: Office) -> None:
