@@ -29,7 +29,9 @@ def run_process(argv: Sequence[str], assembly: Callable[[], Assembly] = load_ass
     """The process has ended as `argv` asks; SIGTERM stops it like Ctrl-C, with its own exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     terminal = Terminal(_stream(sys.stdout), _stream(sys.stderr))
-    sys.exit(main(argv, terminal=terminal, assembly=assembly))
+    code = main(argv, terminal=terminal, assembly=assembly)
+    gc.freeze()  # the interpreter would look through all that is left for cycles before it ends
+    sys.exit(code)
 
 
 def main(

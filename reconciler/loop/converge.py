@@ -41,8 +41,8 @@ SETTLE_S = 0.02
 # Small files wake it hundreds of times a second. Once there is news, all that another wake-up can say is that nothing
 # runs any more.
 
-PASS_SHARE = 9.0
-# While jobs run, looking takes at most a tenth of the time: a pass over 10,000 models is not free, and
+PASS_SHARE = 19.0
+# While jobs run, looking takes at most a twentieth of the time: a pass over 10,000 models is not free, and
 # downloads get no faster by being looked at. What has arrived is registered that much later, a few passes' length.
 
 
