@@ -90,6 +90,9 @@ class FilePart:
     def write_at(self, offset_bytes: int, data: bytes | memoryview) -> None:
         """`data` lies at the offset."""
         durable.write_all_at(self._fd, data, offset_bytes, self._path)
+        step, last_step = offset_bytes // WRITING_STEP_BYTES, (offset_bytes + len(data)) // WRITING_STEP_BYTES
+        if step != last_step:
+            durable.start_writing(self._fd, step * WRITING_STEP_BYTES, (last_step - step) * WRITING_STEP_BYTES)
         with self._growing:
             self._size_bytes = max(self._size_bytes, offset_bytes + len(data))
 

@@ -1,9 +1,9 @@
 """One file in several ranges at once, from a server that said that it serves them.
 
-Worth it where one connection is slower than the line. Every segment is a connection and a thread of
-its own; the job's thread hashes what is there without a gap, so the digest is known with the last
-byte, and writes down now and then how far each segment is durable. Where there are fewer connections
-or threads to be had than segments, those that there are take one segment after the other. A server
+Worth it where one connection is slower than the line. A few threads, each with a connection of its
+own, take one segment after the other, in order; the job's thread hashes what is there without a gap,
+so the digest is known soon after the last byte, and writes down now and then how far each segment is
+durable. Fewer connections or threads than were wanted do the same in more time. A server
 that does not do as it said costs nothing but the attempt: what is there without a gap is gone on from
 by a single stream.
 """
@@ -38,6 +38,9 @@ AUTO_BYTES = 4 * 2**30
 # Below this a single stream is over in minutes on any line for which segments would be worth their connections.
 LEAST_BYTES = 16 * 2**20
 # A shorter segment is over before its connection has got up to speed.
+TURNS = 4
+# How many segments each thread takes. With one alone, three of four bytes would come behind a gap and be hashed only
+# when all are there; with many, new connections would cost more than that.
 RECORD_EVERY_S = 5.0
 # What a kill costs at most is fetched again; writing down how far segments are durable costs an fsync.
 LOOK_EVERY_S = 0.1
@@ -51,6 +54,7 @@ class Ranges:
     validator: str
     total_bytes: int
     count: int
+    """How many connections at once."""
 
 
 def ranges_of(head: Head, wanted: int | None) -> Ranges | None:
@@ -63,7 +67,7 @@ def ranges_of(head: Head, wanted: int | None) -> Ranges | None:
 
 
 def segment_count(size_bytes: int, wanted: int | None) -> int:
-    """How many segments a file of that size is fetched in."""
+    """Over how many connections a file of that size is fetched."""
     if wanted is None:
         return AUTO_COUNT if size_bytes >= AUTO_BYTES else 1
     return max(1, min(wanted, size_bytes // LEAST_BYTES))
@@ -84,8 +88,9 @@ class Segment:
         return self.end == self.stop
 
 
-def cut(total_bytes: int, count: int) -> list[Segment]:
-    """The file in so many segments of about the same length, none of which has begun."""
+def cut(total_bytes: int, connections: int) -> list[Segment]:
+    """The file in segments of about the same length, none of which has begun, for so many connections."""
+    count = max(connections, min(connections * TURNS, total_bytes // LEAST_BYTES))
     edges = [total_bytes * number // count for number in range(count + 1)]
     return [Segment(start, start, stop) for start, stop in itertools.pairwise(edges)]
 
@@ -234,9 +239,9 @@ class Gathering:
         self._record_s = self._clock.monotonic() + RECORD_EVERY_S
 
     def _staff(self, threads: list[threading.Thread]) -> None:
-        """Each segment has one of `threads`, or there are as many as this machine gives; raises NotInSegmentsError."""
+        """There are as many `threads` as connections were wanted or this machine gives; raises NotInSegmentsError."""
         with self._moved:  # none begins before it is known how many there are
-            for number in range(len(self._open)):
+            for number in range(min(self._ranges.count, len(self._open))):
                 name = f"segment-{self._order.spec.digest.short}-{number}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 try:

@@ -14,6 +14,7 @@ import pytest
 
 from reconciler import durable
 from reconciler.cas import layout
+from reconciler.cas import part as cas_part
 from reconciler.cas.files import FileBlobStore
 from reconciler.core.digest import Digest, digest_of, generation_id
 from reconciler.core.entry import FileSet
@@ -286,6 +287,20 @@ FOREIGN = ("README.md", "AB" * 32, "ab" * 32 + ".gguf", ".hidden")
 
 MIB = 2**20
 SEGMENTS = PartMeta(META.sources, 64 * MIB, ((0, MIB), (32 * MIB, 33 * MIB)))
+
+
+def test_a_part_that_is_filled_in_any_order_goes_to_the_disk_meanwhile(
+    store: FileBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[int, int]] = []
+    monkeypatch.setattr(durable, "start_writing", lambda _fd, start, size_bytes: begun.append((start, size_bytes)))
+    monkeypatch.setattr(cas_part, "WRITING_STEP_BYTES", 4)
+    with store.open_part(DIGEST) as part:
+        part.write_at(8, b"89a")
+        part.write_at(0, b"012")
+        part.write_at(11, b"b")
+        part.write_at(3, b"3456789ab")
+    assert begun == [(8, 4), (0, 12)]
 
 
 @pytest.mark.parametrize(
