@@ -102,6 +102,9 @@ class Scenario:
     title: str
     clients: dict[str, Client]
     limits: list[Limit] = field(default_factory=list)
+    removes: bool = True
+    """Whether what a client fetched is removed at once; else at the end. ext4 makes files several times more slowly
+    in the seconds after thousands were removed: the next client would be measured with that."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ def small_files(served: Served, options: argparse.Namespace) -> Scenario:
         "aria2c -i -j8": Client(aria2),
     }
     title = f"{len(models)} x 64 KiB, 8 at once; ours is `reconcile` with a model of so many files: durable, registered"
-    return Scenario(title, clients, [Limit(0.9, "aria2c -i -j8")])
+    return Scenario(title, clients, [Limit(0.9, "aria2c -i -j8")], removes=False)
 
 
 def in_segments(served: Served, options: argparse.Namespace) -> Scenario:
@@ -280,7 +283,10 @@ def _measure(scenario: Scenario, folder: Path, rounds: int) -> list[str]:
     """Runs the scenario and prints its table; the limits that were missed."""
     clients = {name: client for name, client in scenario.clients.items() if _works(client)}
     left_out = scenario.clients.keys() - clients.keys()
-    found = [_round(clients, folder, number) for number in range(rounds)]
+    kept = None if scenario.removes else folder / "kept"
+    found = [_round(clients, folder, number, kept) for number in range(rounds)]
+    if kept is not None:
+        shutil.rmtree(kept)
     print(f"\n{scenario.title}" + (f" (not installed: {', '.join(sorted(left_out))})" if left_out else ""))
     print(f"{'min / median / max':30}  {'wall s':22} {'CPU s':22} {'RSS MiB':>7}  {'first / this, wall':22}")
     first = next(iter(clients))
@@ -293,21 +299,21 @@ def _measure(scenario: Scenario, folder: Path, rounds: int) -> list[str]:
     return [line for limit in scenario.limits if (line := _missed(limit, found, scenario.title))]
 
 
-def _round(clients: dict[str, Client], folder: Path, number: int) -> dict[str, Figures]:
+def _round(clients: dict[str, Client], folder: Path, number: int, kept: Path | None) -> dict[str, Figures]:
     names = list(clients)
     turn = number % len(names)
-    return {name: _net(clients[name], folder) for name in names[turn:] + names[:turn]}
+    return {name: _net(clients[name], folder, kept) for name in names[turn:] + names[:turn]}
 
 
-def _net(client: Client, folder: Path) -> Figures:
-    whole = _run(client.argv, folder)
+def _net(client: Client, folder: Path, kept: Path | None) -> Figures:
+    whole = _run(client.argv, folder, kept)
     if client.start_up is None:
         return whole
-    start = _run(client.start_up, folder)
+    start = _run(client.start_up, folder, kept)
     return Figures(whole.wall - start.wall, whole.cpu - start.cpu, whole.rss)
 
 
-def _run(argv: Argv, folder: Path) -> Figures:
+def _run(argv: Argv, folder: Path, kept: Path | None) -> Figures:
     target = folder / "target"
     target.mkdir()
     words = [word.replace("{target}", str(target)) for word in argv]
@@ -319,7 +325,11 @@ def _run(argv: Argv, folder: Path) -> Figures:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise SystemExit(f"{words[:3]} exited {process.returncode}: {(folder / 'output').read_text()[-2000:]}")
-    shutil.rmtree(target)
+    if kept is None:
+        shutil.rmtree(target)
+    else:
+        kept.mkdir(exist_ok=True)
+        target.rename(kept / str(len(os.listdir(kept))))
     return Figures(elapsed_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
