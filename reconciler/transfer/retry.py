@@ -43,14 +43,16 @@ class Tries:
         try:
             work()  # nearly always all there is to do: thousands of small files need no machinery for it
         except FetchError as error:
-            first = [error]
+            failed = [error]
+        else:
+            return
 
-            def once_more() -> None:
-                if first:
-                    raise first.pop()
-                work()
+        def once_more() -> None:
+            if failed:
+                raise failed.pop()
+            work()
 
-            self._retrying()(once_more)
+        self._retrying()(once_more)
 
     def advanced(self) -> None:
         """The try that runs brought bytes that no try before had: counting starts anew after it."""
