@@ -14,7 +14,8 @@ from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.plan import Footing, Plan, SlotStanding
 from reconciler.core.report import Result
 from reconciler.core.status import MAX_HISTORY, Condition, ConditionType, Past
-from reconciler.plan.holds import SUSPENDED, is_held, node_hold, object_hold, pin_of, reason_of_hold, told
+from reconciler.plan.holds import HELD_REASONS, SUSPENDED, is_held, node_hold, object_hold, pin_of, reason_of_hold, told
+from reconciler.plan.opening import OUTSIDE_WINDOW
 
 NODE = "node"
 
@@ -245,7 +246,14 @@ def _at_rest(
     shown = ", ".join(names[:MAX_NAMED])
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     message = f"{len(names)} not ready: {shown}{more}"
-    return _Verdict(((ConditionType.READY, False, "ObjectsNotReady", message, min(times, default=None)),))
+    reason = OUTSIDE_WINDOW if not failed and _only_rests(unready) else "ObjectsNotReady"
+    return _Verdict(((ConditionType.READY, False, reason, message, min(times, default=None)),))
+
+
+def _only_rests(unready: list[tuple[str, _Row]]) -> bool:
+    """Whether nothing keeps these objects back but the hour, or an operator besides: nothing is wrong then."""
+    reasons = {reason for _, (_, _, reason, _, _) in unready}
+    return OUTSIDE_WINDOW in reasons and reasons <= {OUTSIDE_WINDOW, *HELD_REASONS}
 
 
 def _actions(plan: Plan) -> str:

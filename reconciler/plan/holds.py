@@ -29,7 +29,9 @@ _REASONS: Mapping[DirectiveKind, str] = {
     DirectiveKind.PAUSE: PAUSED,
     DirectiveKind.CANCEL: CANCELED,
 }
-_HELD_REASONS = frozenset(_REASONS.values())
+HELD_REASONS = frozenset(_REASONS.values())
+"""Why something rests that an operator holds back."""
+
 _DEEDS: Mapping[DirectiveKind, str] = {
     DirectiveKind.PIN: "pinned",
     DirectiveKind.UNDELETE: "undeleted",
@@ -110,7 +112,7 @@ def is_held(action: Action) -> bool:
 
 def is_hold(block: Block) -> bool:
     """Whether it is an operator's own decision."""
-    return block.reason in _HELD_REASONS
+    return block.reason in HELD_REASONS
 
 
 def held_state(action: Action) -> JobState | None:

@@ -202,11 +202,33 @@ def test_a_node_on_which_everything_waits_names_what_and_until_when() -> None:
         (
             ConditionType.READY,
             False,
-            "ObjectsNotReady",
+            "OutsideWindow",
             "2 not ready: models/m (OutsideWindow), slots/chat (OutsideWindow)",
             OPENING,
         )
     ]
+
+
+def test_a_node_on_which_all_else_is_paused_waits_for_the_window() -> None:
+    wanted = at_night(model("m", "a"), model("n", "b"))
+    rests = directive(DirectiveKind.PAUSE, "models/n")
+    assert said(wanted, observed(rests), "node")[0][2:] == (
+        "OutsideWindow",
+        "2 not ready: models/m (OutsideWindow), models/n (Paused)",
+        OPENING,
+    )
+
+
+def test_a_node_on_which_something_else_is_wrong_does_not_only_wait() -> None:
+    refused = replace(at_night(model("m", "a"), model("n", "b")), budgets=Budgets(max_size_bytes=10))
+    refused = replace(refused, models={"m": model("m", file("a", size=10)), "n": model("n", file("b", size=11))})
+    failed = Job(digest("b"), JobKind.FETCH, JobState.ERROR, 3, NOW, Code.NOT_FOUND, "no such file")
+    local = at_night(model("m", "a"), model("n", file("b", sources=(HERE,))))
+    for wanted, found, reason in ((refused, observed(), "SizeLimit"), (local, observed(failed), "NotFound")):
+        assert said(wanted, found, "node")[0][2:4] == (
+            "ObjectsNotReady",
+            f"2 not ready: models/m (OutsideWindow), models/n ({reason})",
+        )
 
 
 def test_a_node_that_has_something_else_to_do_is_progressing() -> None:
