@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -18,6 +18,9 @@ _HOLDER_READ_TRIES = 50
 _HOLDER_READ_PAUSE_S = 0.01
 # Between taking the lock and writing who took it lie two system calls; half a second is plenty.
 
+_LOCKS = Path("/proc/locks")
+# proc_locks(5): number, kind, mode, access, pid and more; an arrow marks who waits for the lock above.
+
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
@@ -28,6 +31,8 @@ class LockHolder:
     """Where its state API listens; None if it has none."""
     started_at: str
     command: str
+    namespace: str = ""
+    """Where its pid means something; empty: unknown."""
 
 
 class WriterLock:
@@ -49,7 +54,7 @@ class WriterLock:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             self._lock(fd)
-            holder = LockHolder(os.getpid(), url, started_at.isoformat(), command)
+            holder = LockHolder(os.getpid(), url, started_at.isoformat(), command, _namespace())
             self._write_holder(fd, holder)
             self._holder = holder
         except BaseException:
@@ -95,22 +100,41 @@ class WriterLock:
         )
 
     def _write_holder(self, fd: int, holder: LockHolder) -> None:
-        text = json.dumps(
-            {"pid": holder.pid, "url": holder.url, "started_at": holder.started_at, "command": holder.command}
-        )
+        data = json.dumps(asdict(holder)).encode()
         with storage_errors("write", self._path):
-            data = text.encode()
             os.pwrite(fd, data, 0)
             os.ftruncate(fd, len(data))
 
 
 def writer_of(state_dir: PathText) -> LockHolder | None:
-    """The process that seems to be the writer, by the lock's file alone; None: none. For people: it takes no lock."""
+    """The process that is the writer; None: none is. It takes no lock, not even for a moment."""
     try:
         holder = _parse_holder((Path(state_dir) / "lock").read_bytes())
     except OSError:
         return None
-    return holder if holder is not None and process_exists(holder.pid) else None
+    return holder if holder is not None and process_exists(holder.pid) and _may_lock(holder) else None
+
+
+def _may_lock(holder: LockHolder) -> bool:
+    """Whether the kernel knows of a lock that the process holds, or can't tell us.
+
+    A pid says little: it may be that of a zombie nobody waits for, or after a boot that of another program.
+    """
+    if not holder.namespace or holder.namespace != _namespace():
+        return True  # what is locked from within another container is not listed
+    try:
+        rows = [line.replace("-> ", "").split() for line in _LOCKS.read_text("ascii").splitlines()]
+    except (OSError, ValueError):
+        return True
+    return any(row[4] == str(holder.pid) for row in rows if len(row) > 4)
+
+
+def _namespace() -> str:
+    """The number of what this process has its pid in; empty where the system does not tell."""
+    try:
+        return os.readlink("/proc/self/ns/pid").strip("pid:[]")  # noqa: PTH115 — it leads nowhere
+    except OSError:
+        return ""
 
 
 def _holder_of(fd: int) -> LockHolder | None:
@@ -126,7 +150,7 @@ def _holder_of(fd: int) -> LockHolder | None:
 def _parse_holder(data: bytes) -> LockHolder | None:
     try:
         found = json.loads(data)
-        url = found["url"]
-        return LockHolder(int(found["pid"]), url and str(url), str(found["started_at"]), str(found["command"]))
+        pid, url, namespace = int(found["pid"]), found["url"], found.get("namespace")
+        return LockHolder(pid, url and str(url), str(found["started_at"]), str(found["command"]), str(namespace or ""))
     except (ValueError, KeyError, TypeError):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, assert_never
 
@@ -17,6 +17,7 @@ from reconciler.core.errors import StalledError
 from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Job
+from reconciler.core.job_table import left_behind
 from reconciler.core.ledger import ledger_schema_text
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.report import Diagnostic
@@ -28,6 +29,7 @@ from reconciler.observe import NO_STORE, STORE_ID, store_status
 from reconciler.plan.needs import Need, needs
 from reconciler.ports import PartStat, RegistrySnapshot
 from reconciler.settings import Settings
+from reconciler.writer_lock import writer_of
 
 
 def validate(settings: Settings, paths: tuple[str, ...]) -> tuple[tuple[Diagnostic, ...], tuple[str, ...], int]:
@@ -38,9 +40,15 @@ def validate(settings: Settings, paths: tuple[str, ...]) -> tuple[tuple[Diagnost
 
 
 def read_registry(settings: Settings) -> RegistrySnapshot:
-    """The registry as it is now; takes no lock and writes nothing."""
+    """The registry as it is now, its jobs as they are told; takes no lock and writes nothing."""
     with open_registry(settings) as registry:
-        return registry.snapshot()
+        snapshot = registry.snapshot()
+    return replace(snapshot, jobs=_told(snapshot.jobs, settings))
+
+
+def _told(jobs: Mapping[Digest, Job], settings: Settings) -> Mapping[Digest, Job]:
+    """The jobs, which were read before: a process that begins later has not had them, one that ended may have."""
+    return jobs if writer_of(settings.state_dir) is not None else left_behind(jobs)
 
 
 def read_history(settings: Settings, limit: int) -> tuple[HistoryRow, ...]:
@@ -72,6 +80,7 @@ class Downloads:
     """Everything that is or was being downloaded, at `at`."""
 
     jobs: Mapping[Digest, Job]
+    """What was at work is interrupted if no process is there to work on it."""
     parts: Mapping[Digest, PartStat]
     """The partial downloads on disk."""
     needed: Mapping[Digest, Need]
@@ -86,8 +95,7 @@ class Downloads:
 def read_downloads(settings: Settings) -> Downloads:
     """Jobs, partial downloads, and what wants them; takes no lock and writes nothing."""
     desired = accepted(settings)
-    with open_registry(settings) as registry:
-        snapshot = registry.snapshot()
+    snapshot = read_registry(settings)
     store = FileBlobStore(settings.store_dir)
     status, problem = store_status(snapshot.facts.get(STORE_ID), store.store_id(), store.folder)
     found = store.scan() if status is StoreStatus.READY else NO_STORE

@@ -133,3 +133,8 @@ class Job:
     def awaits_window(self) -> bool:
         """Whether nothing keeps it back but the time of day: it was not tried, so nothing has failed."""
         return self.state is JobState.WAITING and self.code is Code.ADMISSION_DENIED
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the process that ran it has ended, and it has not had its turn again."""
+        return self.state is JobState.QUEUED and self.code is Code.INTERRUPTED

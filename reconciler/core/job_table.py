@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from reconciler.core.digest import Digest
 from reconciler.core.job import Code, Job, JobState, Status
 
 
@@ -134,6 +135,16 @@ def followers(state: JobState) -> frozenset[JobState]:
 def may(state: JobState | None, happening: Happening) -> bool:
     """Whether it can happen to a job in that state; None: there is no job."""
     return state in TABLE[happening].before
+
+
+def left_behind(jobs: Mapping[Digest, Job]) -> Mapping[Digest, Job]:
+    """The jobs as they stand once the process that had them is gone: what was at work is interrupted, and queues."""
+    return {
+        digest: after(job, (Happening.INTERRUPTED,), at=job.updated_at, code=Code.INTERRUPTED)
+        if may(job.state, Happening.INTERRUPTED)
+        else job
+        for digest, job in jobs.items()
+    }
 
 
 def after(

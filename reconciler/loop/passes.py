@@ -11,6 +11,7 @@ from reconciler.core.action import Quarantine, Reclaim
 from reconciler.core.change import ChangeSet
 from reconciler.core.desired import DesiredState, Provenance
 from reconciler.core.errors import ReconcilerError
+from reconciler.core.job_table import left_behind
 from reconciler.core.observed import NodeFacts, ObservedState, StoreStatus
 from reconciler.core.plan import FetchSummary, Plan, PlanPolicy
 from reconciler.core.report import Result, ResultStatus
@@ -74,6 +75,7 @@ class Passes:
         desired = read.desired or _UNKNOWN
         agenda = self._agenda(desired, clock.now())
         look = self._node.look(desired, prune_is_due=_may_prune(agenda, desired, clock.now()))
+        observed = self._told(look.observed)
         outcome = self._apply(read, look)
         results = () if outcome is None else outcome.results
         retry_at = self._retry_at(desired, look, results)
@@ -85,7 +87,7 @@ class Passes:
             at=look.at,
             took_s=clock.monotonic() - began_s,
             desired=desired,
-            observed=look.observed,
+            observed=observed,
             plan=look.plan,
             policy=look.policy,
             results=results,
@@ -120,6 +122,10 @@ class Passes:
         own = tuple(c for c in status.conditions if c.object == NODE)
         others = tuple(c for c in snapshot.conditions if c.object != NODE)
         return self._node.record((*own, *others), snapshot)
+
+    def _told(self, observed: ObservedState) -> ObservedState:
+        """As it is shown: until jobs of earlier processes were taken over, nobody works on them."""
+        return observed if self._has_recovered else replace(observed, jobs=left_behind(observed.jobs))
 
     def _agenda(self, desired: DesiredState, now: datetime) -> Agenda:
         if self._facts is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.machine import LOOPBACK, Machine, sha256, weights
+from tests.e2e.machine import LOOPBACK, Machine, killed, sha256, until_in, weights
 from tests.e2e.serving import Serving, serving
 from tests.e2e.state_rig import Follower, Sent
 from tests.fakes.origin import Fault, OriginSimulator, Pattern
@@ -230,3 +231,33 @@ def test_what_a_failed_download_has_left_is_removed_with_it(machine: Machine, or
     assert machine.run("cancel", "big").exit_code == 0
     assert machine.converge().exit_code == 5
     assert not machine.part(BIG).exists()
+
+
+# ---- a process that is gone -----------------------------------------------------------------------
+
+
+def test_a_download_whose_process_was_killed_is_shown_as_interrupted(machine: Machine, origin: OriginSimulator) -> None:
+    declare(machine, origin, "big", "other", concurrency={"max": 2})
+    run = machine.start(machine.manifests)
+    until_in(run, lambda: machine.has_part(BIG) and machine.has_part(OTHER))
+    until_in(run, lambda: {job["state"] for job in machine.listed("jobs")} == {"downloading"})
+    assert "Jobs:  2 downloading" in machine.run("status").out
+    killed(run)
+    assert_interrupted(machine)
+
+    with serving(machine) as node:
+        node.until(lambda: node.get("/readyz") and states(node, "big", "other") == ["downloading"] * 2)
+        node.until(lambda: "Jobs:  2 downloading" in machine.run("status").out)
+        node.end(signal.SIGKILL)
+        assert_interrupted(machine)
+
+
+def assert_interrupted(machine: Machine) -> None:
+    assert "Jobs:  2 interrupted" in machine.run("status").out
+    assert [(job["state"], job["code"]) for job in machine.listed("jobs")] == [("queued", "interrupted")] * 2
+    assert [(row["job"]["state"], row["position"]) for row in machine.listed("downloads")] == [
+        ("queued", 1),
+        ("queued", 2),
+    ]
+    assert all(" interrupted " in line for line in machine.run("get", "downloads").out.splitlines()[1:])
+    assert machine.said("status")["writer"] is None

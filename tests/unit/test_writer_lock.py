@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.errors import WriterLockedError
-from reconciler.writer_lock import WriterLock
+from reconciler.writer_lock import WriterLock, writer_of
 
 STARTED = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 
 HOLD = """
 import sys
 from datetime import UTC, datetime
-from reconciler.writer_lock import WriterLock
+from reconciler.writer_lock import WriterLock, writer_of
 lock = WriterLock(sys.argv[1])
 lock.acquire(command="reconcile serve", started_at=datetime(2026, 1, 5, tzinfo=UTC), url="http://127.0.0.1:7070")
 print("locked", flush=True)
@@ -113,3 +114,40 @@ def test_a_lock_file_that_cannot_be_read_still_locks(tmp_path: Path) -> None:
         (tmp_path / "lock").write_bytes(b"")
         with pytest.raises(WriterLockedError, match="by another process"):
             acquire(tmp_path)
+
+
+# ---- who only looks -----------------------------------------------------------------------------
+
+
+def test_who_only_looks_sees_the_writer_and_takes_nothing_away(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    found = writer_of(tmp_path / "state")
+
+    assert found is not None
+    assert (found.pid, found.url, found.command) == (holder.pid, "http://127.0.0.1:7070", "reconcile serve")
+    with pytest.raises(WriterLockedError):
+        acquire(tmp_path / "state")
+
+
+def test_without_a_lock_file_nobody_writes(tmp_path: Path) -> None:
+    assert writer_of(tmp_path) is None
+
+
+def test_a_killed_writer_that_nobody_has_waited_for_is_none(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    holder.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+
+    assert writer_of(tmp_path / "state") is None
+
+
+def test_another_program_that_got_the_pid_of_a_killed_writer_is_none(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        path = tmp_path / "state" / "lock"
+        written = json.loads(path.read_bytes())
+        path.write_text(json.dumps({**written, "pid": other.pid}))
+        assert writer_of(tmp_path / "state") is None
+
+        path.write_text(json.dumps({**written, "pid": other.pid, "namespace": "that of another container"}))
+        assert writer_of(tmp_path / "state") is not None, "its locks are not listed here, so that the pid must do"
+        other.communicate(b"\n")

@@ -6,7 +6,7 @@ from collections import Counter
 
 from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
 from reconciler.cli.render.diagnostics import error_lines
-from reconciler.cli.render.inventory import blob_status, directive_document, job_document, ready_conditions
+from reconciler.cli.render.inventory import blob_status, directive_document, job_document, job_stand, ready_conditions
 from reconciler.cli.render.table import prose_table
 from reconciler.cli.render.text import count, printable, time_of, wrap
 from reconciler.cli.reporting import reporter
@@ -90,7 +90,7 @@ def _blobs(snapshot: RegistrySnapshot) -> str:
 
 
 def _jobs(snapshot: RegistrySnapshot) -> str:
-    by_state = Counter(str(job.state) for job in snapshot.jobs.values())
+    by_state = Counter(job_stand(job) for job in snapshot.jobs.values())
     return ", ".join(count(number, state, state) for state, number in sorted(by_state.items()))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from reconciler.assembly import Downloads
-from reconciler.cli.render.inventory import Listing, job_document
+from reconciler.cli.render.inventory import Listing, job_document, job_stand
 from reconciler.cli.render.text import time_of
 from reconciler.core.digest import Digest
 from reconciler.core.job import Job, JobState
@@ -38,7 +38,7 @@ def jobs(found: Downloads) -> Listing:
         (
             j.digest.short,
             j.kind,
-            j.state,
+            job_stand(j),
             _place(position),
             str(j.attempts),
             j.code or "-",
@@ -95,7 +95,7 @@ def _row(digest: Digest, job: Job | None, place: int | None, found: Downloads) -
     part, need = found.parts.get(digest), found.needed.get(digest)
     return (
         digest.short,
-        job.state if job is not None else "-",
+        job_stand(job) if job is not None else "-",
         _place(place),
         "-" if part is None else format_size(part.size_bytes),
         "-" if need is None or need.size_bytes is None else format_size(need.size_bytes),

@@ -11,7 +11,7 @@ from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive
 from reconciler.core.entry import Entry
 from reconciler.core.history import HistoryRow, LedgerRow
-from reconciler.core.job import Job
+from reconciler.core.job import Code, Job
 from reconciler.core.ledger import ledger_document
 from reconciler.core.observed import BlobRow
 from reconciler.core.quantity import format_size
@@ -113,6 +113,11 @@ def blob_status(blob: BlobRow) -> str:
     if blob.verified_at is None:
         return "incomplete"
     return "verified" if blob.unreferenced_at is None else "unreferenced"
+
+
+def job_stand(job: Job) -> str:
+    """Where a job stands, in a word for people: one whose process has ended does not merely queue."""
+    return str(Code.INTERRUPTED if job.is_interrupted else job.state)
 
 
 def job_document(job: Job) -> JsonObject:

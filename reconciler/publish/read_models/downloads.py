@@ -93,6 +93,8 @@ class DownloadFacts(NamedTuple):
         if running is not None:
             return {
                 "state": running.state,
+                "code": None,
+                "message": "",
                 "next_attempt_at": None,
                 "source": running.source or None,
                 **self._amounts(running.done_bytes, running.total_bytes),

@@ -70,6 +70,17 @@ def test_what_is_at_work_comes_first_then_the_queue_then_the_rest(what: str) -> 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("what", ["jobs", "downloads"])
+def test_what_was_interrupted_is_called_so_and_has_its_place_in_the_queue(what: str) -> None:
+    found = made(job("a", JobState.QUEUED, code=Code.INTERRUPTED), job("b", JobState.QUEUED, at_s=1))
+
+    rows = {row.split()[0]: row.split() for row in out(what, found).splitlines()[1:]}
+
+    assert "interrupted" in rows[digest("a").short]
+    assert "1" in rows[digest("a").short]
+    assert "queued" in rows[digest("b").short]
+
+
 def test_the_queue_is_in_its_order_the_urgent_first_then_by_time_then_as_declared() -> None:
     urgent = replace(model("u"), priority=5)
     wanted = (model("a"), model("b"), model("c"), urgent)

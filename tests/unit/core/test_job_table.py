@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.core.digest import digest_of
 from reconciler.core.job import Code, Job, JobKind, JobState, Status
-from reconciler.core.job_table import BEFORE_THE_FIRST, TABLE, Happening, after, followers, may
+from reconciler.core.job_table import BEFORE_THE_FIRST, TABLE, Happening, after, followers, left_behind, may
 
 AT = datetime(2026, 1, 5, tzinfo=UTC)
 ENDS = (JobState.COMPLETE,)
@@ -100,3 +100,15 @@ def test_after_refuses_a_code_that_the_last_happening_can_not_have() -> None:
         after(a_job(JobState.QUEUED), (Happening.PERMIT,), at=AT, code=Code.HTTP)
     with pytest.raises(ValueError, match="can't have the code"):
         after(a_job(JobState.QUEUED), (), at=AT, code=Code.HTTP)
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_of_jobs_whose_process_is_gone_those_at_work_are_interrupted(state: JobState) -> None:
+    job = a_job(state)
+    (found,) = left_behind({job.digest: job}).values()
+    if state in (JobState.ADMITTED, JobState.DOWNLOADING, JobState.VERIFYING):
+        assert (found.state, found.code, found.is_interrupted) == (JobState.QUEUED, Code.INTERRUPTED, True)
+        assert (found.updated_at, found.attempts, found.next_attempt_at) == (job.updated_at, job.attempts, None)
+    else:
+        assert found == job
+        assert not found.is_interrupted

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.change import ChangeSet, PutDirective
+from reconciler.core.change import ChangeSet, PutDirective, PutJob
 from reconciler.core.desired import DesiredState, PrunePolicy, Schedule
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import TransientError
 from reconciler.core.event import EventDraft, JsonValue, Topic
-from reconciler.core.job import Code
+from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import Place
 from reconciler.core.status import MAX_HISTORY
 from reconciler.ports import StoreScan
@@ -422,3 +422,27 @@ def test_a_pass_that_succeeds_again_says_so(
     with caplog.at_level(logging.INFO, "reconciler"):
         served.run_until(NOW + after(20))
     assert "the pass succeeds again, after 2 that failed" in lines(caplog)
+
+
+# ---- what an earlier process has left -----------------------------------------------------------
+
+
+def test_a_job_of_a_killed_process_is_shown_as_interrupted_until_it_is_taken_over(served: Served) -> None:
+    left = Job(digest("a"), JobKind.FETCH, JobState.DOWNLOADING, 1, NOW)
+    served.registry.commit(ChangeSet((PutJob(left),)))
+    known = served.source.answer
+    served.source.say(None, "SourceUnreadable")
+    served.run_until(NOW + after(5))
+    shown = served.published[-1].observed.jobs[left.digest]
+    assert (shown.state, shown.code) == (JobState.QUEUED, Code.INTERRUPTED)
+    assert served.registry.snapshot().jobs[left.digest] == left, "the row stays until somebody works on it"
+
+    served.lane.held.add(left.digest)
+    served.source.answer = known
+
+    def work() -> None:
+        served.registry.commit(ChangeSet((PutJob(left),)))
+
+    served.sleep.at(NOW + after(100), work)
+    served.run_until(NOW + after(400))
+    assert served.published[-1].observed.jobs[left.digest] == left, "it is at work again, in this process"

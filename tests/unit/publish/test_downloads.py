@@ -55,6 +55,14 @@ def test_a_running_job_shows_how_far_it_is_now() -> None:
     assert (found["bytes_per_s"], found["eta_s"], found["spent_s"]) == (12, 5, 7)
 
 
+def test_a_running_job_does_not_say_why_it_stood_still_before() -> None:
+    before = Job(digest("a"), JobKind.FETCH, JobState.QUEUED, 1, NOW, Code.INTERRUPTED, "lost")
+
+    found = shown(gone("a"), before, progress=(running("a", 40),))
+
+    assert (found["state"], found["code"], found["message"]) == ("downloading", None, "")
+
+
 def test_without_a_total_there_is_no_share_and_no_estimate() -> None:
     found = shown(gone("a"), progress=(replace(running("a", 40, total=None), bytes_per_s=10.0),))
 
