@@ -79,13 +79,14 @@ def storage_error(error: OSError, verb: str, path: PathText) -> TransientError:
     if error.errno not in _FULL_DISK:
         return TransientError(f"cannot {verb} {path}: {cause}", reason="StorageOperationFailed")
     return TransientError(
-        f"cannot {verb} {path}: {cause}, {_space_left(path)}",
+        f"cannot {verb} {path}: {cause}, {space_left(path)}",
         reason="DiskInsufficient",
-        hint="make room on this file system or choose another store with --store-dir",
+        hint=f"make room on the file system of {os.path.dirname(os.path.abspath(path))}",
     )
 
 
-def _space_left(path: PathText) -> str:
+def space_left(path: PathText) -> str:
+    """How much is free there, in words: `0 B of 8.0 GB free`."""
     try:
         free, total = free_space(path)
     except TransientError:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from reconciler.assembly.build import locked_node, new_id, observe_with, open_registry, policy_of, unlocked_node
 from reconciler.assembly.look import accepted
+from reconciler.assembly.relief import DISK_FULL, free_parts
 from reconciler.cas.files import FileBlobStore
 from reconciler.clock import SystemClock
 from reconciler.core.action import AdoptHash
@@ -15,9 +16,10 @@ from reconciler.core.change import ChangeSet, DropDirective, PutDirective
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
-from reconciler.core.errors import WriterLockedError
+from reconciler.core.errors import TransientError, WriterLockedError
 from reconciler.core.observed import ObservedState
 from reconciler.core.plan import Plan, PlanPolicy
+from reconciler.core.quantity import format_size
 from reconciler.core.report import RunReport
 from reconciler.loop import subject as subjects
 from reconciler.loop.converge import Converger, Orders, Watcher
@@ -28,11 +30,13 @@ from reconciler.loop.scrub import VerifyReport, scrub
 from reconciler.loop.steering import Decision, Deed, Operator, View, decide
 from reconciler.plan.conditions import Circumstances
 from reconciler.plan.holds import NODE
+from reconciler.ports import Registry
 from reconciler.settings import Settings
 from reconciler.writer_lock import writer_of
 
 HISTORY_SEARCHED = 10_000
 LATER = "; no process is at work here, so it counts from the next run on"
+AT_ONCE = ", because the disk was too full to record this before"
 
 
 def pin(settings: Settings, subject: str, remove: bool) -> str:
@@ -67,20 +71,39 @@ def undelete(settings: Settings, subject: str, observer: Watcher) -> tuple[str, 
 
 def steer(settings: Settings, deed: Deed, subject: str, reason: str) -> Decision:
     """The directive is committed. Takes no lock: another process may write, and sees it within a second."""
-    decision = _decide(settings, deed, subject, reason)
+    decision = _decided_on_a_full_disk(settings, deed, subject, reason)
     if decision.changes and writer_of(settings.state_dir) is None:
         return replace(decision, message=f"{decision.message}{LATER}")
     return decision
 
 
+def _decided_on_a_full_disk(settings: Settings, deed: Deed, subject: str, reason: str) -> Decision:
+    """The decision, recorded wherever that is possible: what it frees by itself may be all the room there is."""
+    try:
+        return _decide(settings, deed, subject, reason)
+    except TransientError as error:
+        if error.reason != DISK_FULL or deed is not Deed.CANCEL:
+            raise
+        full = error
+    with open_registry(settings) as registry:
+        decision = _decision(settings, registry, deed, subject, reason)
+        freed_bytes = free_parts(settings, decision.ends, full)
+        registry.commit(ChangeSet(decision.changes, decision.events))
+    return replace(decision, message=f"{decision.message}; its {format_size(freed_bytes)} are gone already{AT_ONCE}")
+
+
 def _decide(settings: Settings, deed: Deed, subject: str, reason: str) -> Decision:
     with open_registry(settings) as registry:
-        parts = FileBlobStore(settings.store_dir).scan().parts if deed is Deed.CANCEL else {}
-        view = View(registry.snapshot(), None if subject == NODE else accepted(settings), frozenset(parts))
-        operator = Operator(_operator(), SystemClock().now(), " ".join(reason.split()), new_id())
-        decision = decide(deed, subject, view, operator)
+        decision = _decision(settings, registry, deed, subject, reason)
         registry.commit(ChangeSet(decision.changes, decision.events))
     return decision
+
+
+def _decision(settings: Settings, registry: Registry, deed: Deed, subject: str, reason: str) -> Decision:
+    parts = FileBlobStore(settings.store_dir).scan().parts if deed is Deed.CANCEL else {}
+    view = View(registry.snapshot(), None if subject == NODE else accepted(settings), frozenset(parts))
+    operator = Operator(_operator(), SystemClock().now(), " ".join(reason.split()), new_id())
+    return decide(deed, subject, view, operator)
 
 
 def down(settings: Settings, reason: str, timeout_s: float, observer: Watcher) -> tuple[Decision, TakenDown]:

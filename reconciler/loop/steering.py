@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -61,6 +61,8 @@ class Decision:
     events: tuple[EventDraft, ...] = ()
     code: str = ""
     """`no-active-job` for a cancellation of nothing; else empty."""
+    ends: frozenset[Digest] = frozenset()
+    """The downloads that a cancellation is about and nobody else wants: what they have goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,8 @@ def _cancel(subject: str, view: View, operator: Operator) -> Decision:
     drops = () if paused is None else (DropDirective(paused.kind, paused.subject),)
     status = Status.CANCEL_REQUESTED.value
     events = tuple(_progress(owner, status, _facts(job)) for job in active for owner in _heard_by(name, view))
-    return _put(DirectiveKind.CANCEL, name, digests, view, operator, message, drops, events)
+    decision = _put(DirectiveKind.CANCEL, name, digests, view, operator, message, drops, events)
+    return replace(decision, ends=digests - shared.keys())
 
 
 def _shared(name: str, digests: frozenset[Digest], view: View) -> Mapping[Digest, tuple[str, ...]]:

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from reconciler.core.errors import ReconcilerError, RegistryError, TransientError
+from reconciler.durable import space_left
 
 CORRUPT = "RegistryCorrupt"
 NEWER = "RegistryNewer"
@@ -69,9 +70,11 @@ def generation_changed(wanted: int, got: int) -> TransientError:
 def disk_full(path: Path) -> TransientError:
     """The file system of `path` has no room for another transaction."""
     return TransientError(
-        f"the registry {path} could not be written: no space left on its file system",
+        f"the registry {path} could not be written: no space left on the file system of {path.parent}, "
+        f"{space_left(path.parent)}",
         reason=DISK_INSUFFICIENT,
-        hint=f"free some space on the file system of {path.parent}",
+        hint=f"make room on the file system of {path.parent}; if the store lies there, too, `reconcile cancel` of a "
+        "download (see `reconcile get downloads`) frees what it has, once no process is at work",
     )
 
 

@@ -149,11 +149,13 @@ def full_database(path: Path) -> sqlite3.Error:
 
 
 class TestFaults:
-    def test_a_full_disk_is_transient(self, tmp_path: Path) -> None:
+    def test_a_full_disk_is_transient_and_named(self, tmp_path: Path) -> None:
         path = tmp_path / "registry.db"
         found = faults.translate(full_database(path), path)
         assert isinstance(found, TransientError)
         assert found.reason == "DiskInsufficient"
+        assert f"of {tmp_path}, " in found.message
+        assert found.message.endswith(" free")
 
     def test_another_failure_of_the_system_is_unusable_and_named(self, tmp_path: Path) -> None:
         path = tmp_path / "absent" / "registry.db"

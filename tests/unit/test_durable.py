@@ -69,6 +69,7 @@ def test_a_full_disk_is_told_apart_and_says_how_full(tmp_path: Path) -> None:
     assert caught.value.reason == "DiskInsufficient"
     assert str(tmp_path / "a") in caught.value.message
     assert "free" in caught.value.message
+    assert caught.value.hint == f"make room on the file system of {tmp_path}"
     assert isinstance(caught.value.__cause__, OSError)
 
 

@@ -1,0 +1,47 @@
+"""A cancellation on a full disk: what it would free goes first, so that there is room to record it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.assembly.build import command_line
+from reconciler.cas.files import FileBlobStore
+from reconciler.clock import SystemClock
+from reconciler.core.digest import Digest
+from reconciler.core.errors import TransientError, WriterLockedError
+from reconciler.settings import Settings
+from reconciler.writer_lock import WriterLock
+
+DISK_FULL = "DiskInsufficient"
+
+
+def free_parts(settings: Settings, digests: frozenset[Digest], full: TransientError) -> int:
+    """The partial downloads of `digests` are gone; how many bytes they had.
+
+    Raises `full`, with what a person can do, if another process may be at work on them, and if they hold nothing of
+    the disk that the registry lies on.
+    """
+    store = FileBlobStore(settings.store_dir)
+    sizes = {digest: part.size_bytes for digest, part in store.scan().parts.items() if digest in digests}
+    if not any(sizes.values()):
+        raise _hinted(full, f"make room on the file system of {settings.state_dir}; this download holds nothing there")
+    if _disk(settings.store_dir) != _disk(settings.state_dir):
+        where = f"what this download has lies on another one, that of {settings.store_dir}"
+        raise _hinted(full, f"make room on the file system of {settings.state_dir}; {where}")
+    try:
+        with WriterLock(settings.state_dir) as lock:
+            lock.acquire(command=command_line(), started_at=SystemClock().now())
+            for digest in sorted(sizes):
+                store.remove_part(digest)
+    except WriterLockedError as error:
+        then = "end it and run this again: what the download has is then removed first"
+        raise _hinted(full, f"{error.message}; {then}") from error
+    return sum(sizes.values())
+
+
+def _disk(folder: Path) -> int:
+    return folder.stat().st_dev
+
+
+def _hinted(full: TransientError, hint: str) -> TransientError:
+    return TransientError(full.message, reason=full.reason, hint=hint)
