@@ -28,7 +28,7 @@ class Wait:
     """Why an action of the plan does not begin yet although nobody withholds it."""
 
     reason: str
-    """CamelCase: OutsideWindow."""
+    """CamelCase: OutsideWindow, RetryAfter."""
     message: str
     until: datetime
     """When it may begin."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -88,6 +89,11 @@ class Code(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+def names_all(message: str, sources: Iterable[Source]) -> bool:
+    """Whether a job's message about sources that failed, as `SOURCE: CODE: WHY; …`, is about each of `sources`."""
+    return all(f"{source.redacted}: " in message for source in sources)
+
+
 def reason_of(code: Code | None) -> str:
     """The code as the reason of a condition: `sha256-mismatch` is `Sha256Mismatch`; `Failed` for none."""
     return "Failed" if code is None else "".join(part.capitalize() for part in code.split("-"))
@@ -133,6 +139,12 @@ class Job:
     def awaits_window(self) -> bool:
         """Whether nothing keeps it back but the time of day: it was not tried, so nothing has failed."""
         return self.state is JobState.WAITING and self.code is Code.ADMISSION_DENIED
+
+    def keeps_from(self, sources: Iterable[Source], at: datetime) -> bool:
+        """Whether origins asked it to wait beyond `at`, and there is none among `sources` that did not fail it."""
+        is_asked = self.state is JobState.WAITING and self.server_asked
+        is_to_come = self.next_attempt_at is not None and self.next_attempt_at > at
+        return is_asked and is_to_come and names_all(self.message, sources)
 
     @property
     def is_interrupted(self) -> bool:

@@ -16,6 +16,7 @@ from reconciler.core.report import Diagnostic, Exit, Result, ResultStatus, RunRe
 from reconciler.core.status import Condition
 from reconciler.loop.node import Look
 from reconciler.plan.holds import SUSPENDED, is_held, node_hold, told
+from reconciler.plan.opening import awaits_window
 from reconciler.plan.steps import fetch_id
 
 STORE_HINT = "mount the disk it lies on or pass the right --store-dir; nothing is fetched or deleted until then"
@@ -118,7 +119,7 @@ def _result(action: Action, left: Mapping[str, Action], ended: Ended) -> Result:
             return given_up
         return last if last is not None and _is_final(last) else Result(action.id, ResultStatus.DONE)
     waits = left[action.id].waits
-    if waits is not None:
+    if waits is not None and awaits_window(left[action.id]):
         return Result(action.id, ResultStatus.WAITING, None, waits.message)
     result = last or Result(action.id, ResultStatus.WAITING)
     job = ended.look.observed.jobs.get(Digest(action.name)) if action.is_job else None

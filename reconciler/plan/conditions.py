@@ -15,7 +15,7 @@ from reconciler.core.plan import Footing, Plan, SlotStanding
 from reconciler.core.report import Result
 from reconciler.core.status import MAX_HISTORY, Condition, ConditionType, Past
 from reconciler.plan.holds import HELD_REASONS, SUSPENDED, is_held, node_hold, object_hold, pin_of, reason_of_hold, told
-from reconciler.plan.opening import OUTSIDE_WINDOW
+from reconciler.plan.opening import OUTSIDE_WINDOW, awaits_window
 
 NODE = "node"
 
@@ -181,7 +181,7 @@ def _unfinished(
         message = f"{_actions(plan)} withheld until a person decides"
         return _Verdict(((ConditionType.READY, False, "Withheld", message, plan.wake_at),))
     failed = frozenset(action.id for action in plan.actions if _has_failed(action, observed, around))
-    waiting = frozenset(action.id for action in plan.actions if action.waits is not None)
+    waiting = frozenset(action.id for action in plan.actions if awaits_window(action))
     if _is_stuck(plan, withheld | failed | waiting) and not any(_moves(standing) for standing in plan.standings):
         return _at_rest(plan, failed, around, objects)
     message = f"{_actions(plan)} left"
@@ -221,7 +221,7 @@ def _has_failed(action: Action, observed: ObservedState, around: Circumstances) 
     """Whether it was tried and nothing tries it again soon: a job that waits for its next try has not failed yet."""
     if not action.is_job:
         return action.id in around.failures
-    if action.waits is not None:
+    if awaits_window(action):
         return False
     job = observed.jobs.get(Digest(action.name))
     return job is not None and job.state is JobState.ERROR
@@ -301,7 +301,7 @@ def _object(
 def _gone_wrong(actions: list[Action], jobs: Mapping[str, Job], around: Circumstances) -> _Verdict | None:
     """What was tried last and came to nothing; None: nothing was."""
     for action in actions:
-        job = jobs.get(action.name) if action.is_job and action.waits is None else None
+        job = jobs.get(action.name) if action.is_job and not awaits_window(action) else None
         if job is not None and job.state is JobState.ERROR:
             return _failed(job, stalled=True)
         if job is not None and job.state is JobState.WAITING and not job.awaits_window:

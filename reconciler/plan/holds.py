@@ -16,6 +16,7 @@ from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.job import Code, JobState
 from reconciler.core.observed import ObservedState
 from reconciler.plan import steps
+from reconciler.plan.opening import awaits_window
 
 NODE = "node"
 """The subject that stands for the whole machine."""
@@ -120,7 +121,7 @@ def held_state(action: Action) -> JobState | None:
     if not isinstance(action.operation, Fetch):
         return None
     if action.blocked is None:
-        return None if action.waits is None else JobState.WAITING
+        return JobState.WAITING if awaits_window(action) else None
     match action.blocked.reason:
         case "Suspended" | "Paused":
             return JobState.PAUSED

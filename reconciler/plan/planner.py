@@ -30,7 +30,7 @@ from reconciler.plan.guard import guard
 from reconciler.plan.holds import canceled_parts, held_state, node_hold, told, unwanted_parts, withhold
 from reconciler.plan.memory import Room
 from reconciler.plan.needs import Need, needs
-from reconciler.plan.opening import await_opening, next_turn
+from reconciler.plan.opening import await_opening, await_origins, awaits_window, next_turn
 from reconciler.plan.presence import presence
 from reconciler.plan.reach import Releases, reach
 from reconciler.plan.retention import between_occasions, retention
@@ -93,7 +93,7 @@ def _admitted(
     """The jobs, those withheld that may not start, and those waiting that may not start yet."""
     asked = tuple(admit_size(admit_sources(a, desired.egress, policy), desired.budgets) for a in jobs)
     fitting = admit_space(withhold(asked, observed), desired.budgets, observed, stays=policy.restarts)
-    return await_opening(fitting, desired.schedule, now)
+    return await_origins(await_opening(fitting, desired.schedule, now), observed.jobs, now)
 
 
 def _warnings(observed: ObservedState) -> Iterator[str]:
@@ -139,7 +139,8 @@ def _jobs(actions: Iterable[Action]) -> Iterator[JobSpec]:
     One that needs an instant action first may not start: the lane starts before those run.
     """
     for action in actions:
-        held, until = held_state(action), action.waits.until if action.waits is not None else None
+        held = held_state(action)
+        until = action.waits.until if action.waits is not None and awaits_window(action) else None
         if (action.blocked and held is None) or action.depends_on:
             continue
         match action.operation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.core.change import Change
@@ -103,11 +102,6 @@ def verdict(failures: Failures) -> Wait | Failed:
         if error.transient:
             return Wait(error.code, message, failures, for_sources=True)
     return Failed(failures[-1][1].code if failures else Code.NOT_FOUND, message or "no source is declared")
-
-
-def names_all(message: str, sources: Iterable[Source]) -> bool:
-    """Whether a verdict with that message was about each of `sources`."""
-    return all(f"{source.redacted}: " in message for source in sources)
 
 
 def asked_for_s(error: FetchError) -> float | None:

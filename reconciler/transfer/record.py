@@ -21,7 +21,7 @@ from reconciler.core.ledger import ledger_document
 from reconciler.core.source import Source
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.look import UNSEEN, Seen
-from reconciler.transfer.outcome import Failures, names_all
+from reconciler.transfer.outcome import Failures
 from reconciler.transfer.running import Run
 
 NO_FACTS: Mapping[str, JsonValue] = {}
@@ -131,9 +131,7 @@ def still_rests(row: Job, spec: JobSpec, at: datetime) -> bool:
     """
     if spec.held is not None:
         return row.state is spec.held and row.next_attempt_at == spec.held_until
-    asked = row.state is JobState.WAITING and row.server_asked and row.kind is spec.kind
-    is_to_come = row.next_attempt_at is not None and row.next_attempt_at > at
-    return asked and is_to_come and names_all(row.message, spec.sources)
+    return row.kind is spec.kind and row.keeps_from(spec.sources, at)
 
 
 def enrolled(spec: JobSpec, job: Job, row: Job | None, at: datetime) -> Job:

@@ -144,6 +144,31 @@ def test_a_long_wait_is_left_to_a_later_run(machine: Machine, origin: OriginSimu
     assert len(origin.gets) == 1
 
 
+def test_a_dry_run_tells_what_an_origin_asked_for_as_the_run_will(machine: Machine, origin: OriginSimulator) -> None:
+    busy = Fault(status=429, headers=(("Retry-After", "3600"),))
+    declare(machine, origin.put("/m", b"small", always=busy), content=b"small")
+    assert machine.preview().document["actions"][0]["waits"] is None
+    assert machine.converge().exit_code == 5
+    (job,) = machine.listed("jobs")
+
+    preview, shown = machine.preview(), machine.run("--dry-run", machine.manifests).out
+
+    waits = preview.document["actions"][0]["waits"]
+    assert (waits["reason"], waits["until"]) == ("RetryAfter", job["next_attempt_at"])
+    assert (preview.exit_code, preview.document["summary"]["waiting"]) == (0, 1)
+    assert f"; the origin asked to wait until {job['next_attempt_at'][:19]}Z, from" in shown
+    assert shown.rstrip().endswith("1 waiting")
+    assert len(origin.gets) == 1
+    ran = machine.converge()
+    assert (ran.exit_code, ran.results("Fetch")) == (5, [("waiting", "http")])
+    assert ran.document["actions"][0]["waits"] == waits
+
+    mirror = origin.put("/mirror", b"small")
+    machine.declare(models={"m": weights([origin.url("/m"), mirror], b"small")}, egress=LOOPBACK)
+    assert machine.preview().document["actions"][0]["waits"] is None, "the mirror asked for nothing"
+    assert machine.converge().exit_code == 0
+
+
 @pytest.mark.slow
 def test_with_wait_a_run_sleeps_until_the_origin_is_ready(machine: Machine, origin: OriginSimulator) -> None:
     declare(machine, origin.put("/m", b"small", script=[_ask_for_seconds(11)]), content=b"small")

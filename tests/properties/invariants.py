@@ -20,6 +20,7 @@ from reconciler.core.directive import DirectiveKind
 from reconciler.core.job import JobState
 from reconciler.core.observed import BlobObserved, ObservedState, Place
 from reconciler.core.plan import Plan
+from reconciler.plan.opening import awaits_window
 from reconciler.plan.reach import named_now
 from reconciler.plan.targets import served_refs
 from tests.fakes.world import World, run_pass
@@ -60,7 +61,7 @@ def check_plan(made: Plan, case: Case) -> None:
     startable = {a.name for a in made.actions if a.is_job and not a.blocked and not a.depends_on}
     assert {job.digest for job in made.jobs} == startable
     held = {job.digest for job in made.jobs if job.held is not None}
-    assert held == {a.name for a in made.actions if a.waits is not None and not a.depends_on}
+    assert held == {a.name for a in made.actions if awaits_window(a) and not a.depends_on}
     assert all((job.held_until is not None) == (job.held is JobState.WAITING) for job in made.jobs)
     assert not [a for a in made.actions if a.waits is not None and a.blocked is not None]
     check_room(made, case)

@@ -1,4 +1,4 @@
-"""Downloads outside their windows: they wait, they stay in the plan, and the plan wakes for every change."""
+"""Downloads that may not begin yet: they wait, they stay in the plan, and the plan wakes for every change."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from reconciler.core.plan import Plan, PlanPolicy
 from reconciler.core.source import LocalFile
 from reconciler.core.status import ConditionType
 from reconciler.plan.conditions import Circumstances, derive_conditions
+from reconciler.plan.opening import OUTSIDE_WINDOW
 from tests.builders import (
     NOW,
     blob,
@@ -261,3 +262,55 @@ def test_what_a_person_must_decide_is_said_before_what_waits() -> None:
 
 def test_in_a_window_a_model_is_on_its_way() -> None:
     assert said(at_night(model("m", "a")), observed(), "models/m", NIGHT)[0][2] == "Progressing"
+
+
+# ---- what an origin asked for ------------------------------------------------------------------
+
+UNTIL = NOW + timedelta(hours=1)
+ASKED = Job(
+    digest("a"), JobKind.FETCH, JobState.WAITING, 1, NOW, Code.HTTP,
+    "https://example.com/a.gguf: http: answered HTTP 429", UNTIL, server_asked=True,
+)  # fmt: skip
+
+
+def test_a_download_waits_until_its_origin_may_be_asked_and_its_job_is_left_alone() -> None:
+    made = plan(desired(model("m", "a")), observed(gone("a"), ASKED))
+    assert find(made, "Fetch").waits == Wait("RetryAfter", "the origin asked to wait until 2026-01-05T13:00:00Z", UNTIL)
+    assert (job(made, "a").held, job(made, "a").held_until) == (None, None)
+    assert made.wake_at == UNTIL
+
+
+@pytest.mark.parametrize(
+    ("row", "now"),
+    [
+        (ASKED, UNTIL),
+        (replace(ASKED, server_asked=False), NOW),
+        (replace(ASKED, state=JobState.QUEUED), NOW),
+        (replace(ASKED, kind=JobKind.VERIFY), NOW),
+        (replace(ASKED, message="https://mirror.example/a.gguf: http: answered HTTP 429"), NOW),
+    ],
+    ids=["it is over", "our own back-off", "it queues", "another job", "of another source"],
+)
+def test_nothing_else_keeps_a_download_waiting_for_its_origin(row: Job, now: datetime) -> None:
+    assert find(plan(desired(model("m", "a")), observed(gone("a"), row), now=now), "Fetch").waits is None
+
+
+def test_a_mirror_of_which_the_wait_does_not_speak_may_be_asked() -> None:
+    both = desired(model("m", file("a", sources=(web("a"), web("a", "mirror.example")))))
+    assert find(plan(both, observed(gone("a"), ASKED)), "Fetch").waits is None
+
+
+def test_windows_and_operators_come_before_origins() -> None:
+    at_rest = plan(at_night(model("m", "a")), observed(gone("a"), ASKED))
+    assert find(at_rest, "Fetch").waits == Wait(OUTSIDE_WINDOW, WHY, OPENING)
+    paused = plan(desired(model("m", "a")), observed(gone("a"), ASKED, directive(DirectiveKind.PAUSE, "models/m")))
+    assert find(paused, "Fetch").waits is None
+
+
+def test_conditions_of_what_waits_for_its_origin_say_what_the_origin_said() -> None:
+    wanted, found = desired(model("m", "a")), observed(gone("a"), ASKED)
+    assert said(wanted, found, "models/m") == [
+        (ConditionType.READY, False, "Http", ASKED.message, UNTIL),
+        (ConditionType.RECONCILING, True, "Http", ASKED.message, UNTIL),
+    ]
+    assert said(wanted, found, "node")[0][2] == "Progressing"

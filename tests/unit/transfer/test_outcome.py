@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.job import Code
+from reconciler.core.job import Code, names_all
 from reconciler.core.source import WebFile
 from reconciler.transfer.failure import FetchError
-from reconciler.transfer.outcome import Failed, Wait, asked_for_s, names_all, own_wait_s, verdict
+from reconciler.transfer.outcome import Failed, Wait, asked_for_s, own_wait_s, verdict
 
 A, B = WebFile("https://a.example/x.gguf?token=secret"), WebFile("https://b.example/x.gguf")
 
