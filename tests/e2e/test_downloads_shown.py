@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.quantity import format_size
 from tests.e2e.machine import LOOPBACK, Machine, killed, sha256, until_in, weights
 from tests.e2e.serving import Serving, serving
 from tests.e2e.state_rig import Follower, Sent
@@ -253,6 +254,8 @@ def test_a_download_whose_process_was_killed_is_shown_as_interrupted(machine: Ma
 
 
 def assert_interrupted(machine: Machine) -> None:
+    held = sum(machine.part(content).stat().st_size for content in (BIG, OTHER))
+    assert f"Blobs: 2 ({format_size(held)}), 2 incomplete" in machine.run("status").out
     assert "Jobs:  2 interrupted" in machine.run("status").out
     assert [(job["state"], job["code"]) for job in machine.listed("jobs")] == [("queued", "interrupted")] * 2
     assert [(row["job"]["state"], row["position"]) for row in machine.listed("downloads")] == [

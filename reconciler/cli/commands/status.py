@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
 from reconciler.cli.render.diagnostics import error_lines
@@ -10,7 +11,7 @@ from reconciler.cli.render.inventory import blob_status, directive_document, job
 from reconciler.cli.render.table import prose_table
 from reconciler.cli.render.text import count, printable, time_of, wrap
 from reconciler.cli.reporting import reporter
-from reconciler.core.observed import StoreStatus
+from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.quantity import format_size
 from reconciler.core.report import Diagnostic, Exit
 from reconciler.core.status import Condition
@@ -23,21 +24,32 @@ from reconciler.writer_lock import writer_of
 _AS_IT_WAS = "what is listed is how things stood before; mount the disk or pass the right --store-dir"
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What the blobs of this node take up."""
+
+    size_bytes: int
+    """Of all, with what the incomplete ones have so far."""
+    part_bytes: int
+    """Of these alone."""
+
+
 def status(*, output: OutputOption = None, places: Places = NOWHERE, context: Given) -> int:
     """Show every object: ready or not, why, and when it is tried next."""
     settings = context.settings(state_dir=places.state_dir, store_dir=places.store_dir, output=output)
     snapshot = context.assembly().read_registry(settings)
-    node = context.assembly().observe_now(settings).node
-    lines = _lines(settings, snapshot, context.terminal.width)
+    observed = context.assembly().observe_now(settings)
+    node, held = observed.node, _held(snapshot, observed)
+    lines = _lines(settings, snapshot, held, context.terminal.width)
     printer = reporter(context.terminal, settings, context.argv)
     if node.store is not StoreStatus.MISSING:
-        printer.show_document(_document(settings, snapshot), lines)
+        printer.show_document(_document(settings, snapshot, held), lines)
         return int(Exit.OK)
     # What the registry says was so before the store went away; the next run would say StoreMissing.
     error = Diagnostic("StoreMissing", node.store_problem, hint=_AS_IT_WAS)
     exit_code = Exit.FAILED
     errors: JsonObject = {"exit_code": int(exit_code), "errors": error_documents([error])}
-    printer.show_document(_document(settings, snapshot) | errors, lines)
+    printer.show_document(_document(settings, snapshot, held) | errors, lines)
     context.terminal.tell(*error_lines([error]))
     return int(exit_code)
 
@@ -52,8 +64,8 @@ def _shown(snapshot: RegistrySnapshot) -> list[Condition]:
     return [shown[name] for name in sorted(shown)]
 
 
-def _lines(settings: Settings, snapshot: RegistrySnapshot, width: int | None) -> list[str]:
-    lines = [f"State: {settings.state_dir}", f"Store: {settings.store_dir}", f"Blobs: {_blobs(snapshot)}"]
+def _lines(settings: Settings, snapshot: RegistrySnapshot, held: _Held, width: int | None) -> list[str]:
+    lines = [f"State: {settings.state_dir}", f"Store: {settings.store_dir}", f"Blobs: {_blobs(snapshot, held)}"]
     writer = writer_of(settings.state_dir)
     if writer is not None:
         where = f" at {writer.url}" if writer.url else ""
@@ -82,11 +94,18 @@ def _row(condition: Condition, ready: Condition | None) -> tuple[str, ...]:
     )
 
 
-def _blobs(snapshot: RegistrySnapshot) -> str:
-    size = sum(blob.size_bytes or 0 for blob in snapshot.blobs.values())
+def _held(snapshot: RegistrySnapshot, observed: ObservedState) -> _Held:
+    whole = (blob.size_bytes or 0 for blob in snapshot.blobs.values() if blob.verified_at is not None)
+    incomplete = (digest for digest, blob in snapshot.blobs.items() if blob.verified_at is None)
+    found = (observed.blobs.get(digest) for digest in incomplete)
+    part_bytes = sum(blob.part_bytes or 0 for blob in found if blob is not None)
+    return _Held(sum(whole) + part_bytes, part_bytes)
+
+
+def _blobs(snapshot: RegistrySnapshot, held: _Held) -> str:
     by_status = Counter(blob_status(blob) for blob in snapshot.blobs.values())
     others = "".join(f", {number} {name}" for name, number in sorted(by_status.items()) if name != "verified")
-    return f"{len(snapshot.blobs)} ({format_size(size)}){others}"
+    return f"{len(snapshot.blobs)} ({format_size(held.size_bytes)}){others}"
 
 
 def _jobs(snapshot: RegistrySnapshot) -> str:
@@ -94,7 +113,7 @@ def _jobs(snapshot: RegistrySnapshot) -> str:
     return ", ".join(count(number, state, state) for state, number in sorted(by_state.items()))
 
 
-def _document(settings: Settings, snapshot: RegistrySnapshot) -> JsonObject:
+def _document(settings: Settings, snapshot: RegistrySnapshot, held: _Held) -> JsonObject:
     by_status = Counter(blob_status(blob) for blob in snapshot.blobs.values())
     suspended = node_hold(snapshot.directives)
     return {
@@ -106,7 +125,8 @@ def _document(settings: Settings, snapshot: RegistrySnapshot) -> JsonObject:
         "suspended": None if suspended is None else directive_document(suspended),
         "blobs": {
             "count": len(snapshot.blobs),
-            "bytes": sum(blob.size_bytes or 0 for blob in snapshot.blobs.values()),
+            "bytes": held.size_bytes,
+            "part_bytes": held.part_bytes,
             **dict(sorted(by_status.items())),
         },
         "jobs": [job_document(snapshot.jobs[digest]) for digest in sorted(snapshot.jobs)],

@@ -13,9 +13,10 @@ from reconciler.core.egress import Posture
 from reconciler.core.entry import Entry, file_set
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Code, Job, JobKind, JobState
-from reconciler.core.observed import BlobRow, NodeFacts, ObservedState, SlotObserved, StoreStatus
+from reconciler.core.observed import BlobObserved, BlobRow, NodeFacts, ObservedState, SlotObserved, StoreStatus
 from reconciler.core.slot import SlotRecord
 from reconciler.core.status import Condition, ConditionType
+from tests.builders import digest
 from tests.ledger import check_ledger_document
 from tests.unit.cli.plans import AT, FILES, MINILM, OLD, SPEC, TARGET, waiting_condition
 from tests.unit.cli.programs import NOTHING_KNOWN, FakeProgram, run
@@ -154,9 +155,22 @@ models/wanted            no     Transient  2026-11-21T13:00:00Z  503
 def test_status_as_json_has_every_condition() -> None:
     document = json.loads(out("status", "-o", "json"))
     assert document["generation"] == 7
-    assert document["blobs"] == {"count": 2, "bytes": 90_869_376, "quarantined": 1, "verified": 1}
+    assert document["blobs"] == {
+        "count": 2, "bytes": 90_869_376, "part_bytes": 0, "quarantined": 1, "verified": 1,
+    }  # fmt: skip
     assert len(document["conditions"]) == 3
     assert document["state_dir"] == str(Path("/state"))
+
+
+def test_status_counts_what_incomplete_blobs_have_so_far_and_nothing_that_is_not_ours() -> None:
+    begun, bare, foreign = digest("begun"), digest("bare"), digest("foreign")
+    rows = {**SNAPSHOT.blobs, begun: BlobRow(begun, AT), bare: BlobRow(bare, AT)}
+    parts = {tag: BlobObserved(tag, rows.get(tag), None, None, 9_000_000) for tag in (begun, foreign)}
+    program = FakeProgram(snapshot=replace(SNAPSHOT, blobs=rows), observed=replace(OBSERVED, blobs=parts))
+
+    assert "Blobs: 4 (99.9 MB), 2 incomplete, 1 quarantined" in run(program, "status").out.splitlines()
+    found = json.loads(run(program, "status", "-o", "json").out)["blobs"]
+    assert (found["bytes"], found["part_bytes"], found["incomplete"]) == (99_869_376, 9_000_000, 2)
 
 
 def test_status_of_a_fresh_node() -> None:
