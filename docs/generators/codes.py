@@ -19,8 +19,8 @@ EXIT_MEANING = {
     Exit.BLOCKED: "blocked, and known in the plan: prune fuse, disk, quota, size limit, egress, `--offline`; "
     "a person must decide",
     Exit.NOT_CONVERGED: "a download waits because its origin asked for it (`Retry-After`) or for a window to open, "
-    "or `--timeout` was reached",
-    Exit.REFUSED: "the saved plan is stale, or another process holds the writer lock",
+    "or it rests because an operator paused or canceled it or suspended its model, or `--timeout` was reached",
+    Exit.REFUSED: "the saved plan is stale, another process holds the writer lock, or the node is suspended",
     Exit.USAGE: "wrong usage, or a path that is missing",
     Exit.BUG: "a bug in this program",
     Exit.INTERRUPTED: "stopped by SIGINT (Ctrl-C)",
@@ -39,6 +39,10 @@ def page() -> str:
         "A source that does not answer gives 1: the job is kept `waiting` by our own back-off, and a later run tries "
         "again at once. It is 5 only when the origin or a window asks for the wait, or when `--timeout` ended the "
         "run.",
+        "A run that leaves a model paused, canceled or suspended gives 5, also if that was decided while it ran, and "
+        "its last lines name each and the `reconcile resume` that lets it go on. `--dry-run` converges nothing: "
+        "whatever rests, waits for a window or is suspended, a valid plan that shows it gives 0, or 2 with "
+        "`--detailed-exitcode`.",
         "## Results",
         "Every action of a run ends as one of " + _list(ResultStatus) + ".",
         "## Kinds of job",

@@ -212,8 +212,9 @@ def _batch_key(index: int, action: Action) -> tuple[str, int]:
 
 def _not_now(action: Action, results: Mapping[str, Result]) -> Result | None:
     """Why the action can't run in this pass: withheld, or something it needs is not done."""
-    if action.blocked is not None:
-        return Result(action.id, ResultStatus.BLOCKED, action.blocked.code, action.blocked.message)
+    block = action.blocked
+    if block is not None:
+        return Result(action.id, ResultStatus.BLOCKED, block.code, block.message, block.reason, block.hint)
     for need in action.depends_on:
         before = results.get(need)
         if before is not None and before.status is not ResultStatus.DONE:

@@ -21,6 +21,8 @@ class Block:
     """CamelCase: PruneBlocked, DiskInsufficient, QuotaExceeded, SizeLimit, EgressDenied, Offline, PathNotAllowed."""
     code: Code | None
     message: str
+    hint: str | None = None
+    """How an operator's own decision is ended; None: for anything else."""
 
 
 @dataclass(frozen=True, slots=True)

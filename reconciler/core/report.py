@@ -88,7 +88,7 @@ class Result:
     code: Code | None = None
     message: str = ""
     reason: str = ""
-    """CamelCase, of a failed instant action; empty where `code` says it."""
+    """CamelCase, of an instant action that failed or an action that is withheld; empty where another word says it."""
     hint: str | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -178,13 +178,13 @@ def _unfinished(
     """Something is left: it is withheld, it has failed, or work on it goes on."""
     withheld = frozenset(action.id for action in plan.blocked)
     if _is_stuck(plan, withheld):
-        message = f"{_actions(plan)} withheld until a person decides"
+        message = f"{_actions(plan.blocked)} withheld until a person decides"
         return _Verdict(((ConditionType.READY, False, "Withheld", message, plan.wake_at),))
     failed = frozenset(action.id for action in plan.actions if _has_failed(action, observed, around))
     waiting = frozenset(action.id for action in plan.actions if awaits_window(action))
     if _is_stuck(plan, withheld | failed | waiting) and not any(_moves(standing) for standing in plan.standings):
         return _at_rest(plan, failed, around, objects)
-    message = f"{_actions(plan)} left"
+    message = f"{_actions(plan.actions)} left"
     return _Verdict(((ConditionType.READY, False, "Progressing", message, plan.wake_at),))
 
 
@@ -256,8 +256,8 @@ def _only_rests(unready: list[tuple[str, _Row]]) -> bool:
     return OUTSIDE_WINDOW in reasons and reasons <= {OUTSIDE_WINDOW, *HELD_REASONS}
 
 
-def _actions(plan: Plan) -> str:
-    return "1 action" if len(plan.actions) == 1 else f"{len(plan.actions)} actions"
+def _actions(found: Sequence[Action]) -> str:
+    return "1 action" if len(found) == 1 else f"{len(found)} actions"
 
 
 def _prune_blocked(plan: Plan) -> tuple[_Row, ...]:

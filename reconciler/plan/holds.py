@@ -159,7 +159,13 @@ def _withheld(action: Action, holds: _Holds) -> Action:
     if found is None:
         return action
     code = Code.CANCELED if found.kind is DirectiveKind.CANCEL else None
-    return replace(action, blocked=Block(_REASONS[found.kind], code, told(found)))
+    return replace(action, blocked=Block(_REASONS[found.kind], code, told(found), hint=_way_on(found)))
+
+
+def _way_on(directive: Directive) -> str:
+    """What ends the hold: it was given for the subject that it names, and ends with that alone."""
+    subject = "" if directive.subject == NODE else f" {directive.subject}"
+    return f"`reconcile resume{subject}` lets it go on"
 
 
 def _is_asked_for(action: Action) -> bool:

@@ -44,14 +44,14 @@ from reconciler.core.quantity import format_size
 from reconciler.core.report import Result, ResultStatus, RunReport
 from reconciler.core.status import ConditionType
 from reconciler.plan.document import PlanCounts, count_actions, redacted_sources
-from reconciler.plan.holds import is_hold
+from reconciler.plan.holds import HELD_REASONS, is_hold
 
 NOTHING = "Nothing to do."
 NOTHING_BUT = "Nothing to do now, and not everything is ready:"
 _SUBJECT_MAX = 40  # leaves half of an 80-column line for figures and reason
 _SIZE_WIDTH = 8  # "999.9 MB"
 _INDENT = " " * 6
-_ACTION_ID = re.compile(r"[a-z-]+:[^\s,;]+")
+_ACTION_ID = re.compile(r"[a-z-]+:[^\s,;]*[^\s,;:]")  # a colon after it belongs to the sentence
 _SLOT_CHANGES = (SwitchSlot, MoveSlot, Promote, Rollback, ApplyScales)  # what a plan counts as a slot
 _COMMIT = re.compile(r"(?<=@)[0-9a-f]{40}(?=/)")
 
@@ -109,20 +109,18 @@ def render_outcome(report: RunReport, style: Style) -> list[str]:
         return []
     actions = {action.id: action for action in report.plan.actions}
     lines = [""]
+    said = " ".join(error.message for error in report.errors)  # of a node that is suspended, for all of it
     for result in report.results:
         if result.status in (ResultStatus.FAILED, ResultStatus.WAITING):
             lines += _problem_lines(report, actions, result, style)
+        elif _is_withheld(result) and result.message not in said and _is_told_at_the_end(result, actions):
+            lines += _withheld_lines(actions, result, style)
     return [*lines, *_unready_slot_lines(report, actions, style), outcome_line(report, actions)]
 
 
 def unready(plan: Plan) -> list[SlotStanding]:
     """The slots that do not serve what is declared although the plan has nothing to do for them."""
     return [standing for standing in plan.standings if standing.footing is not Footing.READY]
-
-
-def _in_words(message: str, actions: Mapping[str, Action]) -> str:
-    """`message` with actions called what people call them."""
-    return _ACTION_ID.sub(lambda found: _name(actions.get(found.group()), found.group()), message)
 
 
 def plan_line(plan: Plan) -> str:
@@ -163,7 +161,8 @@ def outcome_line(report: RunReport, actions: Mapping[str, Action]) -> str:
     ]
     started = sum(isinstance(action.operation, StartCandidate | StartProcess) for action in done)
     figures += [f"{count(started, 'process', 'processes')} started"] if started else []
-    figures += [f"{len(ended[s])} {s}" for s in (ResultStatus.WAITING, ResultStatus.BLOCKED) if ended[s]]
+    waiting, blocked = len(ended[ResultStatus.WAITING]), sum(map(_is_withheld, report.results))
+    figures += ([f"{waiting} waiting"] if waiting else []) + ([f"{blocked} blocked"] if blocked else [])
     return "Done: " + ", ".join(figures)
 
 
@@ -194,9 +193,16 @@ def explanation(action: Action, *, short: bool = False) -> str:
     return printable(text)
 
 
+def in_words(message: str, actions: Mapping[str, Action]) -> str:
+    """`message` with actions called what people call them."""
+    return _ACTION_ID.sub(lambda found: _name(actions.get(found.group()), found.group()), message)
+
+
 def why_blocked(block: Block) -> str:
     """Why an action is withheld; what an operator said names its reason itself."""
-    return block.message if is_hold(block) else f"blocked: {block.reason}: {block.message}"
+    if is_hold(block):
+        return _with_hint(block.message, block.hint)
+    return f"blocked: {block.reason}: {block.message}"
 
 
 def _action_lines(actions: tuple[Action, ...], said: str, style: Style) -> list[str]:
@@ -298,8 +304,30 @@ def _problem_lines(report: RunReport, actions: Mapping[str, Action], result: Res
     what = _name(action, result.id)
     code = f" ({result.code})" if result.code else ""
     when = _then(_next_try(report, action)) if action else ""
-    message = _in_words(result.message, actions) or "no reason"
+    message = in_words(result.message, actions) or "no reason"
     return _noted(sign, f"{result.status} {what}{code}: {message}{when}", style)
+
+
+def _is_withheld(result: Result) -> bool:
+    """Whether it is withheld itself: what only needs something withheld has no reason of its own, in plans neither."""
+    return result.status is ResultStatus.BLOCKED and bool(result.reason)
+
+
+def _is_told_at_the_end(result: Result, actions: Mapping[str, Action]) -> bool:
+    """Whether it is an operator's own decision, which is all there is to say of the exit code, or news to the plan."""
+    action = actions.get(result.id)
+    return result.reason in HELD_REASONS or action is None or action.blocked is None
+
+
+def _withheld_lines(actions: Mapping[str, Action], result: Result, style: Style) -> list[str]:
+    word, sign = (result.reason.lower(), "~") if result.reason in HELD_REASONS else ("blocked", "!")
+    what = _name(actions.get(result.id), result.id)
+    message = result.message.removeprefix(f"{word} ")  # who, when and why; the line begins with what was done
+    return _noted(sign, f"{word} {what}: {_with_hint(message, result.hint)}", style)
+
+
+def _with_hint(message: str, hint: str | None) -> str:
+    return f"{message}; {hint}" if hint else message
 
 
 def _next_try(report: RunReport, action: Action) -> datetime | None:

@@ -21,7 +21,7 @@ from reconciler.core.action import (
 )
 from reconciler.core.job import Code
 from reconciler.core.plan import Footing, Plan, SlotStanding
-from reconciler.core.report import Exit, Result, ResultStatus, RunReport
+from reconciler.core.report import Diagnostic, Exit, Result, ResultStatus, RunReport
 from reconciler.core.status import Condition, ConditionType
 from tests.unit.cli.plans import (
     AT,
@@ -193,7 +193,7 @@ def test_a_bad_run_lists_what_is_not_done_with_code_and_next_try() -> None:
         made,
         (
             Result(made.actions[0].id, ResultStatus.WAITING, Code.HTTP, "503 Service Unavailable"),
-            Result(entry.id, ResultStatus.BLOCKED),
+            Result(entry.id, ResultStatus.BLOCKED, Code.EGRESS_DENIED, "not in egress.allow", "EgressDenied"),
             Result(slot.id, ResultStatus.FAILED, Code.IO, "disk is read-only"),
         ),
         (waiting_condition("models/all-minilm-l6-v2"),),
@@ -202,9 +202,56 @@ def test_a_bad_run_lists_what_is_not_done_with_code_and_next_try() -> None:
         "",
         "  ~ waiting fetch models/all-minilm-l6-v2 (http): 503 Service Unavailable; next",
         "    try 2026-11-21T13:00:00Z",
+        "  ! blocked register models/all-minilm-l6-v2: not in egress.allow",
         "  ! failed switch slots/chat (io): disk is read-only",
         "Done: 0 fetched, 0 entries, 0 slots, 0 deleted, 1 failed, 1 waiting, 1 blocked",
     ]
+
+
+HELD = "paused by kim since 2026-11-21T12:00:00Z: at night"
+RESUME = "`reconcile resume models/all-minilm-l6-v2` lets it go on"
+
+
+def held(made: Plan) -> RunReport:
+    """What became of `made` if its fetch rests: what needs it stands behind it."""
+    need, entry, slot = made.actions
+    behind = tuple(Result(a.id, ResultStatus.BLOCKED, None, f"waits for {need.id}") for a in (entry, slot))
+    own = Result(need.id, ResultStatus.BLOCKED, None, HELD, "Paused", RESUME)
+    return RunReport(Exit.NOT_CONVERGED, made, (own, *behind))
+
+
+@pytest.mark.parametrize("decided", ["before the run", "while it ran"])
+def test_a_held_download_ends_the_run_with_a_line_that_says_how_to_go_on(decided: str) -> None:
+    block = Block("Paused", None, HELD, hint=RESUME) if decided == "before the run" else None
+    made = plan(fetch(blocked=block), *first_converge().actions[1:])
+    assert render_outcome(held(made), Style(None)) == [
+        "",
+        "  ~ paused fetch models/all-minilm-l6-v2: by kim since 2026-11-21T12:00:00Z: at night; " + RESUME,
+        "Done: 0 fetched, 0 entries, 0 slots, 0 deleted, 0 failed, 1 blocked",
+    ]
+    if block is not None:
+        lines = rendered(made, None).splitlines()
+        assert f"      {HELD}; {RESUME}" in lines
+        assert lines[-1].endswith("1 blocked")
+
+
+def test_a_node_that_was_suspended_while_a_run_went_on_is_said_once() -> None:
+    why = "suspended by kim since 2026-11-21T12:00:00Z"
+    report = held(first_converge())
+    results = tuple(Result(r.id, ResultStatus.BLOCKED, None, why, "Suspended", "hint") for r in report.results)
+    error = Diagnostic("Suspended", f"this node is {why}; nothing is applied")
+    lines = render_outcome(replace(report, results=results, errors=(error,)), Style(None))
+    assert lines == ["", "Done: 0 fetched, 0 entries, 0 slots, 0 deleted, 0 failed, 3 blocked"]
+
+
+def test_what_the_plan_did_not_know_to_be_blocked_is_told_at_the_end() -> None:
+    made = plan(fetch())
+    block = Block("Offline", None, "no network")
+    result = Result(made.actions[0].id, ResultStatus.BLOCKED, None, block.message, block.reason)
+    told = "  ! blocked fetch models/all-minilm-l6-v2: no network"
+    assert told in render_outcome(RunReport(Exit.BLOCKED, made, (result,)), Style(None))
+    known = plan(fetch(blocked=block))
+    assert told not in render_outcome(RunReport(Exit.BLOCKED, known, (result,)), Style(None))
 
 
 def test_what_waits_names_what_it_waits_for_as_people_call_it() -> None:

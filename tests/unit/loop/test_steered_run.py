@@ -24,6 +24,7 @@ from tests.fakes.views import MemoryViews
 from tests.unit.loop.machine import Heard, Machine
 
 SUSPEND, PAUSE, CANCEL = DirectiveKind.SUSPEND, DirectiveKind.PAUSE, DirectiveKind.CANCEL
+_REASONS = {SUSPEND: "Suspended", PAUSE: "Paused", CANCEL: "Canceled"}
 ACCEPT = AcceptedRevision((), PATHS, withdrawn=False)
 
 
@@ -128,6 +129,10 @@ def test_what_an_operator_decides_meanwhile_reaches_a_running_download(
     report = machine.run(wanted("a"))
     assert report.exit_code is code
     assert machine.registry.snapshot().jobs[digest("a")].state is state
+    held, waits = report.results
+    assert (held.status, held.reason, bool(held.hint)) == (ResultStatus.BLOCKED, _REASONS[kind], True)
+    # What only needs it has no reason of its own, unless all that is done for the model is withheld.
+    assert bool(waits.reason) is (kind is SUSPEND)
 
 
 # ---- a paused or canceled download --------------------------------------------------------------

@@ -337,7 +337,7 @@ def test_a_node_on_which_all_that_is_left_waits_for_a_person_says_so() -> None:
     paused = directive(DirectiveKind.PAUSE, "models/m")
     one = _all(wanted, observed(*converged(model("n", "b")), paused))
     assert _of(NODE, one) == {ConditionType.READY: (False, "Withheld")}
-    assert next(c.message for c in one if c.object == NODE) == "2 actions withheld until a person decides"
+    assert next(c.message for c in one if c.object == NODE) == "1 action withheld until a person decides"
     both = _all(wanted, observed(paused))
     assert _of(NODE, both) == {ConditionType.READY: (False, "Progressing")}
 

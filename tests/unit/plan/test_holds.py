@@ -246,7 +246,24 @@ def test_a_withheld_action_says_who_decided_when_and_why() -> None:
     fetch = find(plan(desired(model("a")), observed(said)), "Fetch")
     assert fetch.blocked is not None
     assert fetch.blocked.message == "paused by operator since 2026-01-05T11:00:00Z: saving bandwidth"
+    assert fetch.blocked.hint == "`reconcile resume models/a` lets it go on"
     assert is_held(fetch)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "command"),
+    [
+        (PAUSE, digest("a"), f"reconcile resume {digest('a')}"),
+        (CANCEL, "models/a", "reconcile resume models/a"),
+        (SUSPEND, "node", "reconcile resume"),
+    ],
+)
+def test_a_withheld_action_names_the_command_that_ends_its_hold(
+    kind: DirectiveKind, subject: str, command: str
+) -> None:
+    fetch = find(plan(desired(model("a")), observed(directive(kind, subject, "a"))), "Fetch")
+    assert fetch.blocked is not None
+    assert fetch.blocked.hint == f"`{command}` lets it go on"
 
 
 def test_what_is_withheld_for_another_reason_is_no_hold() -> None:
