@@ -15,7 +15,7 @@ from reconciler.cli.terminal import Terminal
 from reconciler.core.event import JsonValue
 from reconciler.core.plan import Plan
 from reconciler.core.report import Diagnostic, Exit, RunReport
-from reconciler.plan.document import JsonObject, problems, report_document
+from reconciler.plan.document import JsonObject, report_document
 from reconciler.settings import Output, Settings
 
 _DROPPED_FLAGS = frozenset({"--dry-run", "--detailed-exitcode"})
@@ -54,7 +54,7 @@ class Reporter:
             case Output.JSONL:
                 self.terminal.say(*report_lines(report))
             case Output.GITHUB:
-                self.terminal.say(*github.annotate(problems(report), _warnings(report)))
+                self.terminal.say(*github.annotate_report(report, _warnings(report)))
                 command = self._confirm_command(report.plan) if report.plan else ""
                 self.terminal.say(*github.summary(report, command))
                 return

@@ -5,20 +5,38 @@ Source: "Workflow commands for GitHub Actions" (escaping, `::error file=,line=,c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from reconciler.cli.render.text import printable
-from reconciler.cli.render.tree import NOTHING, NOTHING_BUT, explanation, plan_line, subject, unready, verb, why_blocked
+from reconciler.cli.render.tree import (
+    NOTHING,
+    NOTHING_BUT,
+    explanation,
+    in_words,
+    plan_line,
+    subject,
+    unready,
+    verb,
+    why_blocked,
+)
 from reconciler.core.action import Action
 from reconciler.core.plan import Plan
 from reconciler.core.quantity import format_size
 from reconciler.core.report import Diagnostic, Result, ResultStatus, RunReport
+from reconciler.plan.document import problems
 
 MAX_ANNOTATIONS = 50  # a job shows no more; the rest would only be lost without a word
 MAX_SUMMARY_CHARS = 60_000  # a comment holds 65,536 characters; leaves room for what people put around it
 _MARKDOWN = str.maketrans({ch: "\\" + ch for ch in "\\`*_{}[]<>#|~"})
 _DATA = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3A", ",": "%2C"})
+
+
+def annotate_report(report: RunReport, warnings: Iterable[str]) -> list[str]:
+    """Workflow commands for what went wrong in a run, with its actions called what people call them."""
+    actions = {action.id: action for action in report.plan.actions} if report.plan else {}
+    return annotate([replace(p, message=in_words(p.message, actions)) for p in problems(report)], warnings)
 
 
 def annotate(errors: Sequence[Diagnostic], warnings: Iterable[str] = ()) -> list[str]:
@@ -47,9 +65,14 @@ def summary(report: RunReport, confirm_command: str) -> list[str]:
         return _nothing(report.plan)
     lines = [f"### {plan_line(report.plan)}", "", *_fuse(report.plan, confirm_command), *_table_head(report)]
     results = {result.id: result for result in report.results}
+    actions = {action.id: action for action in report.plan.actions}
     room = MAX_SUMMARY_CHARS - sum(len(line) + 1 for line in lines)
-    rows = [_row(report.plan, action, results.get(action.id)) for action in report.plan.actions]
+    rows = [_row(report.plan, action, _in_words(results.get(action.id), actions)) for action in report.plan.actions]
     return lines + _fitting(rows, room)
+
+
+def _in_words(result: Result | None, actions: Mapping[str, Action]) -> Result | None:
+    return None if result is None else replace(result, message=in_words(result.message, actions))
 
 
 def _nothing(plan: Plan) -> list[str]:

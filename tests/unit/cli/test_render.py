@@ -131,6 +131,20 @@ def test_an_annotation_without_a_place_has_none() -> None:
     ]
 
 
+def test_annotations_and_summary_call_actions_what_people_call_them() -> None:
+    made = first_converge()
+    need, entry, _ = made.actions
+    results = (
+        Result(need.id, ResultStatus.FAILED, None, "answered HTTP 404"),
+        Result(entry.id, ResultStatus.WAITING, None, f"waits for {need.id}"),
+    )
+    report = RunReport(Exit.FAILED, made, results)
+    lines = [*github.annotate_report(report, ()), *github.summary(report, "")]
+    assert lines[0] == "::error title=Failed::fetch models/all-minilm-l6-v2: answered HTTP 404"
+    assert any(line.endswith("| waiting: waits for fetch models/all-minilm-l6-v2 |") for line in lines)
+    assert need.id not in "\n".join(lines)
+
+
 def test_too_many_annotations_say_how_many_more_there_are() -> None:
     lines = github.annotate([BAD] * 200)
     assert len(lines) == github.MAX_ANNOTATIONS
