@@ -132,7 +132,7 @@ class Converger:
             if refused is not None:
                 return stale_report(first, refused)
             outcome = self._node.apply(desired, look)
-            self._note(outcome, look)
+            self._note(outcome, look, is_first=look.plan is first)
             self._record(desired, look)
             if not self._wait(look, self._now() - started, news=outcome.did_something):
                 break
@@ -183,8 +183,10 @@ class Converger:
     def _is_stale(self, plan: Plan) -> bool:
         return self._orders.fingerprint is not None and self._orders.fingerprint != plan.fingerprint
 
-    def _note(self, outcome: Outcome, look: Look) -> None:
-        self._jobs = tuple(look.observed.jobs.values())
+    def _note(self, outcome: Outcome, look: Look, *, is_first: bool) -> None:
+        # What the first look saw are jobs of earlier processes: most that waited there have begun by now.
+        jobs = self._node.backends.registry.snapshot().jobs if is_first else look.observed.jobs
+        self._jobs = tuple(jobs.values())
         self._results.update((result.id, result) for result in outcome.results)
 
     def _tell_finished(self, before: Plan, look: Look) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from reconciler.core.change import ChangeSet, PutDirective
+from reconciler.core.change import ChangeSet, PutDirective, PutJob
 from reconciler.core.desired import Budgets, PrunePolicy
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.egress import EgressPolicy
 from reconciler.core.errors import StalledError
-from reconciler.core.job import Code, Job
+from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import Place
 from reconciler.core.process import ProcessState
 from reconciler.core.report import Exit, ResultStatus
@@ -206,6 +207,35 @@ def test_finished_jobs_are_told(machine: Machine) -> None:
     told = [(action.op, result.status) for action, result in machine.heard.acted_on]
     assert ("Fetch", ResultStatus.DONE) in told
     assert ("WriteEntry", ResultStatus.DONE) in told
+
+
+class Listening(Heard):
+    """Hears of jobs once, then lets the download that is held go on."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self.machine = machine
+        self.jobs: dict[Digest, Job] = {}
+
+    def progress(self, running: tuple[Progress, ...], jobs: tuple[Job, ...]) -> None:
+        self.jobs = self.jobs or {job.digest: job for job in jobs}
+        self.machine.lane.held.clear()
+        self.machine.trigger()
+
+
+def test_of_jobs_of_earlier_runs_only_those_that_still_wait_are_told_as_waiting(machine: Machine) -> None:
+    machine.serves("a")
+    later = NOW + timedelta(minutes=5)
+    ours, theirs = (
+        Job(digest(tag), JobKind.FETCH, JobState.WAITING, 1, NOW, Code.HTTP, "503", later, server_asked=asked)
+        for tag, asked in (("a", False), ("b", True))
+    )
+    machine.registry.commit(ChangeSet((PutJob(ours), PutJob(theirs))))
+    machine.lane.held.add(digest("a"))
+    machine.heard = heard = Listening(machine)
+    machine.run(desired(model("a", file("a", size=None)), model("b", file("b", size=None))))
+    assert heard.jobs[digest("a")].state is JobState.QUEUED
+    assert heard.jobs[digest("b")] == theirs
 
 
 def test_a_store_that_vanishes_during_the_run_leaves_nothing_done(machine: Machine) -> None:
