@@ -9,7 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from reconciler.cli.progress import ProgressLines, ProgressView
-from reconciler.cli.render.text import time_of
+from reconciler.cli.render.text import time_of, without_code
 from reconciler.cli.render.tree import subject, verb
 from reconciler.cli.terminal import OutputError, Terminal
 from reconciler.core.action import JOB_OPERATIONS, Action, AdoptHash, Fetch, Verify
@@ -92,7 +92,7 @@ class Display:
         label = self._labels.get(job.digest, job.digest.short)
         code = f" ({job.code})" if job.code else ""
         when = f"; next try {time_of(job.next_attempt_at)}" if job.next_attempt_at else ""
-        return f"waiting {label}{code}: {job.message}{when}"
+        return f"waiting {label}{code}: {without_code(job.message, job.code)}{when}"
 
     def _line(self, text: str) -> None:
         self._opened().line(text)
@@ -120,7 +120,8 @@ def _ended(action: Action, result: Result) -> str:
     word = verb(action.operation)[1]
     if result.status is ResultStatus.FAILED:
         code = f" ({result.code})" if result.code else ""
-        return f"failed {word} {subject(action)}{code}: {result.message or 'no reason'}"
+        message = without_code(result.message, result.code) or "no reason"
+        return f"failed {word} {subject(action)}{code}: {message}"
     if result.code is Code.CACHED:
         return f"done {word} {subject(action)}: already in the store"
     size = f" ({format_size(action.size_bytes)})" if action.size_bytes else ""

@@ -111,13 +111,13 @@ def _measure(spec: JobSpec, path: str, report: Report, *, takes_room: bool) -> i
     try:
         size_bytes = Path(path).stat().st_size
     except OSError as error:
-        raise FetchError(Code.NOT_FOUND, f"{path}: {error.strerror}") from error
+        raise FetchError(Code.NOT_FOUND, error.strerror or str(error)) from error
     if spec.size_bytes not in (None, size_bytes):
-        message = f"{path}: wanted {spec.size_bytes} bytes, as declared, got a file of {size_bytes}"
+        message = f"wanted {spec.size_bytes} bytes, as declared, got a file of {size_bytes}"
         raise FetchError(Code.SIZE_MISMATCH, message, hint="correct `bytes` in the manifest")
     most_bytes = report.budgets().max_size_bytes
     if most_bytes is not None and size_bytes > most_bytes:
-        message = f"{path}: it has {size_bytes} bytes, and budgets.max_size allows {most_bytes}"
+        message = f"has {size_bytes} bytes, and budgets.max_size allows {most_bytes}"
         raise FetchError(Code.SIZE_LIMIT, message, hint="raise budgets.max_size")
     if takes_room:
         report.admit(size_bytes)

@@ -69,6 +69,17 @@ def test_a_path_outside_the_manifests_folder_is_not_admitted(rig: Rig) -> None:
     assert "RECONCILER_FILE_ROOTS" in (caught.value.hint or "")
 
 
+def test_what_is_wrong_with_a_file_leaves_its_path_to_the_source(rig: Rig) -> None:
+    source = local(rig.folder / "m.gguf", rig.folder)
+    with pytest.raises(FetchError) as caught:
+        rig.fetch(source, DIGEST, size_bytes=7)
+    assert caught.value.message == "wanted 7 bytes, as declared, got a file of 100000"
+    Path(source.path).unlink()
+    with pytest.raises(FetchError) as caught:
+        rig.fetch(source, DIGEST)
+    assert (caught.value.code, caught.value.message) == (Code.NOT_FOUND, "No such file or directory")
+
+
 def test_a_link_that_leads_outside_is_not_admitted(rig: Rig) -> None:
     local(rig.folder / "elsewhere" / "m.gguf", rig.folder)
     (rig.folder / "manifests").mkdir()

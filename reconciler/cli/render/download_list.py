@@ -7,7 +7,7 @@ from datetime import datetime
 
 from reconciler.assembly import Downloads
 from reconciler.cli.render.inventory import Listing, job_document, job_stand
-from reconciler.cli.render.text import time_of
+from reconciler.cli.render.text import time_of, without_code
 from reconciler.core.digest import Digest
 from reconciler.core.job import Job, JobState
 from reconciler.core.quantity import format_duration, format_size
@@ -43,7 +43,7 @@ def jobs(found: Downloads) -> Listing:
             str(j.attempts),
             j.code or "-",
             time_of(j.next_attempt_at),
-            j.message,
+            without_code(j.message, j.code),
         )
         for j, position in ordered
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from reconciler.cli.render.text import printable
+from reconciler.cli.render.text import printable, without_code
 from reconciler.cli.render.tree import (
     NOTHING,
     NOTHING_BUT,
@@ -109,11 +109,12 @@ def _blocked(plan: Plan, action: Action) -> str:
     """Why it is withheld; empty if it is not, or if the fuse says it above the table."""
     if action.blocked is None or (plan.fuse and action.blocked.message == plan.fuse.message):
         return ""
-    return f" — {why_blocked(action.blocked)}"
+    return f" — {why_blocked(action, action.blocked)}"
 
 
 def _result(result: Result) -> str:
-    detail = ": ".join(part for part in (str(result.code or ""), result.message) if part)
+    message = without_code(result.message, result.code)
+    detail = ": ".join(part for part in (str(result.code or ""), message) if part)
     shown = result.status is not ResultStatus.DONE and detail
     return _cell(f"{result.status}: {detail}" if shown else str(result.status))
 

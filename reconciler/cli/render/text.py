@@ -84,6 +84,11 @@ def on_one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
+def without_code(message: str, code: str | None) -> str:
+    """`message` for a line that names `code`: what a failed source says of itself begins with its URL and its code."""
+    return message.replace(f": {code}: ", ": ") if code else message
+
+
 def coloured(text: str, sign: str, *, colour: bool) -> str:
     """`text` in the colour of `sign`."""
     return f"{COLOURS[sign]}{text}{_RESET}" if colour and sign in COLOURS else text

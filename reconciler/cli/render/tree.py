@@ -10,7 +10,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from reconciler.cli.render.text import cells, coloured, count, elide, pad, paragraphs, printable, time_of, wrap
+from reconciler.cli.render.text import (
+    cells,
+    coloured,
+    count,
+    elide,
+    pad,
+    paragraphs,
+    printable,
+    time_of,
+    without_code,
+    wrap,
+)
 from reconciler.core.action import (
     Action,
     AdoptHash,
@@ -198,11 +209,14 @@ def in_words(message: str, actions: Mapping[str, Action]) -> str:
     return _ACTION_ID.sub(lambda found: _name(actions.get(found.group()), found.group()), message)
 
 
-def why_blocked(block: Block) -> str:
-    """Why an action is withheld; what an operator said names its reason itself."""
+def why_blocked(action: Action, block: Block) -> str:
+    """Why `block` withholds the action; what an operator said names its reason itself."""
     if is_hold(block):
         return _with_hint(block.message, block.hint)
-    return f"blocked: {block.reason}: {block.message}"
+    sources = redacted_sources(action)
+    # The line above names the only source there is.
+    message = block.message.removeprefix(f"{sources[0]}: ") if len(sources) == 1 else block.message
+    return f"blocked: {block.reason}: {message}"
 
 
 def _action_lines(actions: tuple[Action, ...], said: str, style: Style) -> list[str]:
@@ -227,7 +241,7 @@ def _action_line(action: Action, column: str, said: str, style: Style) -> Iterat
         yield coloured(head.rstrip(), sign, colour=style.colour)
         yield from wrap(why, style.width, _INDENT)
     if action.blocked and action.blocked.message not in said:
-        yield from wrap(printable(why_blocked(action.blocked)), style.width, _INDENT)
+        yield from wrap(printable(why_blocked(action, action.blocked)), style.width, _INDENT)
 
 
 def _size(action: Action) -> str:
@@ -304,7 +318,7 @@ def _problem_lines(report: RunReport, actions: Mapping[str, Action], result: Res
     what = _name(action, result.id)
     code = f" ({result.code})" if result.code else ""
     when = _then(_next_try(report, action)) if action else ""
-    message = in_words(result.message, actions) or "no reason"
+    message = in_words(without_code(result.message, result.code), actions) or "no reason"
     return _noted(sign, f"{result.status} {what}{code}: {message}{when}", style)
 
 

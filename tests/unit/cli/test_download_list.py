@@ -58,6 +58,13 @@ def test_jobs_say_when_they_are_tried_next() -> None:
     assert row.split() == [digest("a")[:12], "fetch", "waiting", "-", "1", "http", "2026-01-05T13:00:00Z"]
 
 
+def test_a_code_that_has_a_column_is_not_in_the_message_too() -> None:
+    failed = replace(job("a", JobState.ERROR, code=Code.NOT_FOUND), message="https://a.example/x: not-found: gone")
+
+    assert out("jobs", made(failed)).splitlines()[1].endswith("  not-found  -         https://a.example/x: gone")
+    assert items("jobs", made(failed))[0]["message"] == failed.message
+
+
 @pytest.mark.parametrize("what", ["jobs", "downloads"])
 def test_what_is_at_work_comes_first_then_the_queue_then_the_rest(what: str) -> None:
     states = [JobState.ERROR, JobState.CANCELED, JobState.QUEUED, JobState.PAUSED, JobState.WAITING, JobState.VERIFYING]

@@ -302,6 +302,21 @@ def test_waiting_is_told_once_for_each_next_try() -> None:
     ]
 
 
+def test_a_source_and_its_code_are_told_once() -> None:
+    err = io.StringIO()
+    watching = display(err)
+    watching.planned(first_converge())
+    why = "https://a.example/x: http: answered HTTP 503; https://b.example/x: connect: refused"
+    watching.progress((), (Job(MINILM, JobKind.FETCH, JobState.WAITING, 1, AT, Code.HTTP, why, AT),))
+    why = "https://a.example/x: not-found: answered HTTP 404"
+    watching.acted(fetch(), Result(fetch().id, ResultStatus.FAILED, Code.NOT_FOUND, why))
+    assert err.getvalue().splitlines() == [
+        "waiting models/all-minilm-l6-v2 (http): https://a.example/x: answered HTTP 503; "
+        "https://b.example/x: connect: refused; next try 2026-11-21T12:00:00Z",
+        "failed fetch models/all-minilm-l6-v2 (not-found): https://a.example/x: answered HTTP 404",
+    ]
+
+
 def test_a_job_no_plan_named_is_called_by_its_owner() -> None:
     err = io.StringIO()
     watching = display(err)

@@ -11,6 +11,7 @@ from reconciler.cli.render.diagnostics import error_lines, warning_lines
 from reconciler.cli.render.machine import as_json, failure_document, failure_lines, report_lines
 from reconciler.cli.render.table import prose_table, table
 from reconciler.cli.render.text import cells, elide, pad, printable
+from reconciler.core.job import Code
 from reconciler.core.report import Diagnostic, Exit, Result, ResultStatus, RunReport
 from tests.unit.cli.plans import converged, fetch, first_converge, fused, plan, waiting_condition
 
@@ -135,12 +136,14 @@ def test_annotations_and_summary_call_actions_what_people_call_them() -> None:
     made = first_converge()
     need, entry, _ = made.actions
     results = (
-        Result(need.id, ResultStatus.FAILED, None, "answered HTTP 404"),
+        Result(need.id, ResultStatus.FAILED, Code.NOT_FOUND, "https://a.example/x: not-found: answered HTTP 404"),
         Result(entry.id, ResultStatus.WAITING, None, f"waits for {need.id}"),
     )
     report = RunReport(Exit.FAILED, made, results)
     lines = [*github.annotate_report(report, ()), *github.summary(report, "")]
-    assert lines[0] == "::error title=Failed::fetch models/all-minilm-l6-v2: answered HTTP 404"
+    told = "https://a.example/x: not-found: answered HTTP 404"
+    assert lines[0] == f"::error title=NotFound::fetch models/all-minilm-l6-v2: {told}"
+    assert any(line.endswith("| failed: not-found: https://a.example/x: answered HTTP 404 |") for line in lines)
     assert any(line.endswith("| waiting: waits for fetch models/all-minilm-l6-v2 |") for line in lines)
     assert need.id not in "\n".join(lines)
 

@@ -208,6 +208,22 @@ def test_a_bad_run_lists_what_is_not_done_with_code_and_next_try() -> None:
     ]
 
 
+def test_the_code_of_a_failed_source_is_told_once() -> None:
+    made = plan(fetch())
+    why = "https://a.example/x: not-found: answered HTTP 404"
+    failed = Result(made.actions[0].id, ResultStatus.FAILED, Code.NOT_FOUND, why)
+    told = "  ! failed fetch models/all-minilm-l6-v2 (not-found): https://a.example/x: answered HTTP 404"
+    assert told in render_outcome(RunReport(Exit.FAILED, made, (failed,)), Style(None))
+
+
+def test_a_block_names_the_source_only_if_there_are_others() -> None:
+    block = Block("EgressDenied", Code.EGRESS_DENIED, f"{HUB.redacted}: huggingface.co is not in egress.allow")
+    told = "      blocked: EgressDenied: huggingface.co is not in egress.allow"
+    assert told in rendered(plan(fetch(blocked=block)), None).splitlines()
+    lines = rendered(plan(fetch(sources=(HUB, web("https://a.example/x")), blocked=block)), None).splitlines()
+    assert f"      blocked: EgressDenied: {block.message}" in lines
+
+
 HELD = "paused by kim since 2026-11-21T12:00:00Z: at night"
 RESUME = "`reconcile resume models/all-minilm-l6-v2` lets it go on"
 
