@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, assert_never
 
 from reconciler.assembly.build import observe_with, open_registry
 from reconciler.cas.files import FileBlobStore
+from reconciler.cas.layout import part_meta
+from reconciler.cas.part_meta import decode
 from reconciler.clock import SystemClock
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest
-from reconciler.core.errors import StalledError
+from reconciler.core.errors import StalledError, TransientError
 from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
-from reconciler.core.job import Job
+from reconciler.core.job import Job, JobState
 from reconciler.core.job_table import left_behind
 from reconciler.core.ledger import ledger_schema_text
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.report import Diagnostic
+from reconciler.durable import read_file
 from reconciler.loop.last_good import LastGood
 from reconciler.loop.revisions import last_desired
 from reconciler.loop.source import read_layers, real_paths
@@ -90,17 +94,58 @@ class Downloads:
     """Why nothing is known of partial downloads; empty: the store is there."""
     unreadable: tuple[str, ...] = ()
     """What of the store could not be read, each as `path: error`."""
+    sizes: Mapping[Digest, int] = field(default_factory=dict[Digest, int])
+    """How large the partial downloads are to be, as far as their sources told."""
+    bytes_per_s: Mapping[Digest, float] = field(default_factory=dict[Digest, float])
+    """How fast those grow that run; nothing if they were not watched."""
 
 
-def read_downloads(settings: Settings) -> Downloads:
-    """Jobs, partial downloads, and what wants them; takes no lock and writes nothing."""
+def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
+    """Jobs, partial downloads, and what wants them; takes no lock and writes nothing.
+
+    For `watch_s` it is watched how fast those grow that run: no figure of that outlives the process that downloads.
+    """
     desired = accepted(settings)
     snapshot = read_registry(settings)
     store = FileBlobStore(settings.store_dir)
     status, problem = store_status(snapshot.facts.get(STORE_ID), store.store_id(), store.folder)
     found = store.scan() if status is StoreStatus.READY else NO_STORE
+    rates: Mapping[Digest, float] = {}
+    if watch_s and any(_grows(digest, snapshot.jobs) for digest in found.parts):
+        before, began_s = found.parts, SystemClock().monotonic()
+        time.sleep(watch_s)
+        found = store.scan()
+        rates = _rates(before, found.parts, snapshot.jobs, SystemClock().monotonic() - began_s)
     needed = {} if desired is None else needs(desired)
-    return Downloads(snapshot.jobs, found.parts, needed, SystemClock().now(), problem, found.unreadable)
+    sizes = {digest: size for digest in found.parts if (size := _whole_bytes(store.folder, digest)) is not None}
+    now = SystemClock().now()
+    return Downloads(snapshot.jobs, found.parts, needed, now, problem, found.unreadable, sizes, rates)
+
+
+def _grows(digest: Digest, jobs: Mapping[Digest, Job]) -> bool:
+    return digest in jobs and jobs[digest].state is JobState.DOWNLOADING
+
+
+def _rates(
+    before: Mapping[Digest, PartStat], after: Mapping[Digest, PartStat], jobs: Mapping[Digest, Job], took_s: float
+) -> Mapping[Digest, float]:
+    """Of what began anew meanwhile nothing is known."""
+    grown = {
+        digest: part.size_bytes - before[digest].size_bytes
+        for digest, part in after.items()
+        if digest in before and _grows(digest, jobs)
+    }
+    return {digest: size / took_s for digest, size in grown.items() if size >= 0}
+
+
+def _whole_bytes(folder: str, digest: Digest) -> int | None:
+    """The size that is written down beside a partial download; None if there is none."""
+    try:
+        data = read_file(f"{folder}/{part_meta(digest)}")
+    except TransientError:
+        return None
+    meta = None if data is None else decode(data)
+    return None if meta is None else meta.size_bytes
 
 
 def accepted(settings: Settings) -> DesiredState | None:

@@ -78,8 +78,8 @@ class Assembly(Protocol):
         """What is really there."""
         ...
 
-    def read_downloads(self, settings: Settings) -> Downloads:
-        """Jobs, partial downloads, and what wants them."""
+    def read_downloads(self, settings: Settings, watch_s: float = 0.0) -> Downloads:
+        """Jobs, partial downloads, and what wants them; those that run are watched for `watch_s`."""
         ...
 
     def pin(self, settings: Settings, subject: str, remove: bool) -> str:

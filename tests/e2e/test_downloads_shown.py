@@ -168,6 +168,25 @@ def test_patches_are_gathered_for_a_quarter_of_a_second(machine: Machine, origin
     assert (moments[-1] - moments[0]) / 7 > 0.2, "the first can have waited to be read, on the whole none came sooner"
 
 
+def test_the_table_says_how_far_and_how_fast_what_has_no_declared_size(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    origin.put("/big", BIG, always=SLOW)
+    machine.declare(models={"big": weights(origin.url("/big"), BIG)}, egress=LOOPBACK)
+    with serving(machine) as node:
+        node.until(lambda: node.get("/readyz") and machine.has_part(BIG, more_than=MIB))
+        began = machine.listed("downloads")[0]
+        head, row = machine.run("get", "downloads").out.splitlines()
+
+    # Digest, state, place, two sizes with their units, share, rate.
+    cells = row.split()
+    assert head.split()[:8] == ["DIGEST", "STATE", "QUEUE", "ON", "DISK", "OF", "DONE", "RATE"]
+    assert (cells[1], cells[5:7], cells[8]) == ("downloading", ["209.7", "MB"], "%")
+    assert 0 <= int(cells[7]) < 100
+    assert (began["total_bytes"], cells[10]) == (200 * MIB, "MB/s")
+    assert 0.2 * 2 * MIB < float(cells[9]) * 10**6 < 5 * 2 * MIB
+
+
 # ---- partial downloads ----------------------------------------------------------------------------
 
 

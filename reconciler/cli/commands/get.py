@@ -8,12 +8,15 @@ from reconciler.cli.context import Context, UsageError
 from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
 from reconciler.cli.render import download_list, inventory, slot_list
 from reconciler.cli.render.inventory import Listing
-from reconciler.cli.render.table import prose_table, table
+from reconciler.cli.render.table import folded, prose_table, table
 from reconciler.cli.reporting import reporter
 from reconciler.core.desired import Kind
 from reconciler.core.report import Exit
 from reconciler.ports import RegistrySnapshot
-from reconciler.settings import Settings
+from reconciler.settings import Output, Settings
+
+WATCH_S = 1.0
+# Of downloads that run, before their rate is shown: less says more about buffers, and people would not wait for more.
 
 Registered = Literal["models", "adapters", "blobs", "directives", "conditions"]
 What = Literal[
@@ -45,7 +48,8 @@ def get(
     listing = _listing(what, limit, context, settings)
     printer = reporter(context.terminal, settings, context.argv)
     shown = prose_table if listing.prose else table
-    lines = shown(listing.head, listing.rows, context.terminal.width) if listing.rows else []
+    head, rows = folded(listing.head, listing.rows, listing.spare, context.terminal.width, prose=listing.prose)
+    lines = shown(head, rows, context.terminal.width) if rows else []
     if not lines and not listing.errors:
         lines = [f"No {what}."]
     printer.show_items(listing.documents, lines, listing.errors)
@@ -63,7 +67,8 @@ def _listing(what: What, limit: int, context: Context, settings: Settings) -> Li
         case "egress":
             return inventory.requests(assembly.read_ledger(settings, limit))
         case "downloads":
-            return download_list.downloads(assembly.read_downloads(settings))
+            is_for_people = settings.output in (Output.TREE, Output.GITHUB)
+            return download_list.downloads(assembly.read_downloads(settings, WATCH_S if is_for_people else 0.0))
         case "jobs":
             return download_list.jobs(assembly.read_downloads(settings))
         case _:

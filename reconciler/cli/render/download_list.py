@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from reconciler.assembly import Downloads
+from reconciler.cli.rate import format_rate
 from reconciler.cli.render.inventory import Listing, job_document, job_stand
 from reconciler.cli.render.text import time_of, without_code
 from reconciler.core.digest import Digest
@@ -58,8 +59,10 @@ def downloads(found: Downloads) -> Listing:
     lines += [(digest, None, None) for digest in sorted(found.parts) if digest not in found.jobs]
     rows = tuple(_row(digest, job, place, found) for digest, job, place in lines)
     documents = tuple(_document(digest, job, place, found) for digest, job, place in lines)
-    head = ("DIGEST", "STATE", "QUEUE", "ON DISK", "OF", "AGE", "FOR")
-    return Listing(head, rows, documents, errors=tuple(_errors(found)))
+    head = ("DIGEST", "STATE", "QUEUE", "ON DISK", "OF", "DONE", "RATE", "AGE", "FOR", "WHY")
+    # What nothing wants has no name but its digest.
+    spare = ("AGE", "QUEUE", *(("DIGEST",) if all(digest in found.needed for digest, _, _ in lines) else ()))
+    return Listing(head, rows, documents, prose=True, spare=spare, errors=tuple(_errors(found)))
 
 
 def _errors(found: Downloads) -> Iterator[Diagnostic]:
@@ -93,15 +96,37 @@ def _line(job: Job, need: Need | None, at_s: float) -> tuple[int, bool, float]:
 
 def _row(digest: Digest, job: Job | None, place: int | None, found: Downloads) -> tuple[str, ...]:
     part, need = found.parts.get(digest), found.needed.get(digest)
+    total_bytes = _total_bytes(digest, found)
     return (
         digest.short,
         job_stand(job) if job is not None else "-",
         _place(place),
         "-" if part is None else format_size(part.size_bytes),
-        "-" if need is None or need.size_bytes is None else format_size(need.size_bytes),
+        "-" if total_bytes is None else format_size(total_bytes),
+        _share(part, total_bytes),
+        format_rate(found.bytes_per_s.get(digest)),
         _age(part, found.at),
         ", ".join(need.owners) if need is not None else "nothing",
+        "" if job is None else _why(job),
     )
+
+
+def _why(job: Job) -> str:
+    """Why it stands where it does, and until when."""
+    next_try = "" if job.next_attempt_at is None else f"next try {time_of(job.next_attempt_at)}"
+    standing = ", ".join(part for part in (job.code or "", next_try) if part)
+    return ": ".join(part for part in (standing, without_code(job.message, job.code)) if part)
+
+
+def _total_bytes(digest: Digest, found: Downloads) -> int | None:
+    """As declared, else as its source told."""
+    need = found.needed.get(digest)
+    declared = None if need is None else need.size_bytes
+    return found.sizes.get(digest) if declared is None else declared
+
+
+def _share(part: PartStat | None, total_bytes: int | None) -> str:
+    return "-" if part is None or not total_bytes else f"{min(100, 100 * part.size_bytes // total_bytes)} %"
 
 
 def _document(digest: Digest, job: Job | None, place: int | None, found: Downloads) -> JsonObject:
@@ -110,7 +135,7 @@ def _document(digest: Digest, job: Job | None, place: int | None, found: Downloa
         "digest": digest,
         "wanted": need is not None,
         "for": list(need.owners) if need is not None else [],
-        "total_bytes": need.size_bytes if need is not None else None,
+        "total_bytes": _total_bytes(digest, found),
         "position": place,
         "part": None if part is None else _part_document(part, found.at),
         "job": None if job is None else job_document(job),

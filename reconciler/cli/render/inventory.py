@@ -31,6 +31,8 @@ class Listing:
     """One per row, with every value in full."""
     prose: bool = False
     """Whether the last column is a text of any length."""
+    spare: tuple[str, ...] = ()
+    """The columns that a narrow terminal can do without, the first one first."""
     errors: tuple[Diagnostic, ...] = ()
     """Why rows may be missing."""
 

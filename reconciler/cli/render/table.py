@@ -38,6 +38,24 @@ def prose_table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int |
     return lines
 
 
+def folded(
+    head: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str], width: int | None, *, prose: bool
+) -> tuple[list[str], list[list[str]]]:
+    """Head and rows without the first of the columns `spare`: as many as it takes to fit the others into `width`.
+
+    The text in the last column of `prose` takes no room: it may stand below its row.
+    """
+    kept, left = [*range(len(head))], [*spare]
+    while left and width is not None and _natural_width(head, rows, kept[:-1] if prose else kept) > width:
+        kept.remove(head.index(left.pop(0)))
+    return [head[index] for index in kept], [[row[index] for index in kept] for row in rows]
+
+
+def _natural_width(head: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int]) -> int:
+    widest = (max(cells(printable(row[index])) for row in [head, *rows]) for index in columns)
+    return sum(widest) + len(_GAP) * (len(columns) - 1)
+
+
 def _shortened(lines: list[str]) -> list[str]:
     """The beginning says what happened, the end how: between them is the log of a process, at length."""
     if len(lines) <= _MOST_LINES:

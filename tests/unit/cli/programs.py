@@ -92,7 +92,7 @@ class FakeProgram:
         self._enter(settings)
         return self.observed
 
-    def read_downloads(self, settings: Settings) -> Downloads:
+    def read_downloads(self, settings: Settings, watch_s: float = 0.0) -> Downloads:
         self._enter(settings)
         return replace(self.downloads, jobs=self.downloads.jobs or self.snapshot.jobs)
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from reconciler.assembly import Downloads
+from reconciler.cli.render.download_list import downloads
+from reconciler.cli.render.table import folded, prose_table
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.plan.needs import needs
 from reconciler.ports import PartStat
@@ -125,10 +127,51 @@ def test_partial_downloads_have_size_age_and_who_wants_them() -> None:
     )
 
     assert out("downloads", found).splitlines() == [
-        "DIGEST        STATE   QUEUE  ON DISK  OF       AGE     FOR",
-        f"{digest('a')[:12]}  paused  -      5.0 MB   90.0 MB  1h 30m  models/m, models/n",
-        f"{digest('left')[:12]}  -       -      70 B     -        3d      nothing",
+        "DIGEST        STATE   QUEUE  ON DISK  OF       DONE  RATE  AGE     FOR                 WHY",
+        f"{digest('a')[:12]}  paused  -      5.0 MB   90.0 MB  5 %   -     1h 30m  models/m, models/n",
+        f"{digest('left')[:12]}  -       -      70 B     -        -     -     3d      nothing",
     ]
+
+
+def on_its_way() -> Downloads:
+    """One download that runs, of a size that its source told, and one that waits for its source."""
+    failed = "https://a.example/models/other.gguf: http: answered HTTP 503"
+    found = made(
+        job("a", JobState.DOWNLOADING),
+        replace(job("b", JobState.WAITING, next_s=3600, code=Code.HTTP), message=failed),
+        parts={"a": part(45_100_000, seconds=1)},
+        wanted=(model("qwen2.5-coder-32b", file("a", size=None)), model("n", "b")),
+    )
+    return replace(found, sizes={digest("a"): 90_900_000}, bytes_per_s={digest("a"): 12_300_000.0})
+
+
+def test_downloads_say_how_far_they_are_how_fast_and_why_they_wait() -> None:
+    head, first, second = out("downloads", on_its_way()).splitlines()
+
+    assert head.split() == ["DIGEST", "STATE", "QUEUE", "ON", "DISK", "OF", "DONE", "RATE", "AGE", "FOR", "WHY"]
+    assert "45.1 MB  90.9 MB  49 %  12.3 MB/s" in first
+    why = "http, next try 2026-01-05T13:00:00Z: https://a.example/models/other.gguf: answered HTTP 503"
+    assert second.endswith(f"  models/n                  {why}")
+    assert items("downloads", on_its_way())[0]["total_bytes"] == 90_900_000
+
+
+def test_downloads_fit_a_terminal_without_what_tells_least() -> None:
+    listing = downloads(on_its_way())
+    head, rows = folded(listing.head, listing.rows, listing.spare, 80, prose=True)
+    lines = prose_table(head, rows, 80)
+
+    assert lines[0] == "STATE        ON DISK  OF       DONE  RATE       FOR                       WHY"
+    assert lines[1] == "downloading  45.1 MB  90.9 MB  49 %  12.3 MB/s  models/qwen2.5-coder-32b"
+    why = "http, next try 2026-01-05T13:00:00Z: https://a.example/models/other.gguf: answered HTTP 503"
+    assert " ".join(line.strip() for line in lines[3:]) == why
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_nothing_wants_keeps_its_digest_on_a_narrow_terminal() -> None:
+    listing = downloads(made(parts={"left": part(70, days=3)}))
+    head, _ = folded(listing.head, listing.rows, listing.spare, 30, prose=True)
+
+    assert head == ["DIGEST", "STATE", "ON DISK", "OF", "DONE", "RATE", "FOR", "WHY"]
 
 
 def test_every_value_is_in_the_document() -> None:
@@ -186,7 +229,7 @@ def test_jobs_are_known_without_the_store() -> None:
 def test_a_part_of_any_time_is_listed(mtime_ns: int, shown: str) -> None:
     found = made(parts={"a": PartStat(1, mtime_ns)})
 
-    assert out("downloads", found).splitlines()[1].split()[-2] == shown
+    assert downloads(found).rows[0][-3] == shown
 
 
 def test_times_of_files_are_exact_to_the_microsecond() -> None:
