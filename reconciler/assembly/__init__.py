@@ -13,6 +13,7 @@ from reconciler.assembly.look import (
     read_history,
     read_ledger,
     read_registry,
+    read_subjects,
     schema,
     validate,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "read_history",
     "read_ledger",
     "read_registry",
+    "read_subjects",
     "run",
     "schema",
     "serve",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, assert_never
@@ -17,7 +17,7 @@ from reconciler.clock import SystemClock
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest
 from reconciler.core.errors import StalledError, TransientError
-from reconciler.core.event import Event, EventId
+from reconciler.core.event import Event, EventId, Topic
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Job, JobState
 from reconciler.core.job_table import left_behind
@@ -34,6 +34,9 @@ from reconciler.plan.needs import Need, needs
 from reconciler.ports import PartStat, RegistrySnapshot
 from reconciler.settings import Settings
 from reconciler.writer_lock import writer_of
+
+_PAGE = 10_000
+# Events at a time: a journal of the usual size is one page, and the largest needs little memory.
 
 
 def validate(settings: Settings, paths: tuple[str, ...]) -> tuple[tuple[Diagnostic, ...], tuple[str, ...], int]:
@@ -65,6 +68,22 @@ def read_ledger(settings: Settings, limit: int) -> tuple[LedgerRow, ...]:
     """The newest rows of the egress ledger, newest first."""
     with open_registry(settings) as registry:
         return registry.ledger(limit)
+
+
+def read_subjects(settings: Settings, corr_ids: Iterable[str]) -> Mapping[str, str]:
+    """What the jobs with these ids were for, as far as the journal still knows: each by its primary object."""
+    wanted, found = {*corr_ids}, dict[str, str]()
+    with open_registry(settings) as registry:
+        after: EventId | None = None
+        while len(found) < len(wanted) and (page := registry.events(after, (Topic.DOWNLOAD_PROGRESS.value,), _PAGE)):
+            after = page[-1].id
+            for event in page:
+                corr_id, name = event.payload.get("corr_id"), event.payload.get("id")
+                if "primary" in event.payload or not isinstance(corr_id, str) or not isinstance(name, str):
+                    continue
+                if corr_id in wanted:
+                    found.setdefault(corr_id, name)
+    return found
 
 
 def read_events(settings: Settings, after: EventId | None, prefixes: tuple[str, ...], limit: int) -> tuple[Event, ...]:

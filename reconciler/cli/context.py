@@ -8,7 +8,7 @@ them; `Context` does, on demand.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -66,6 +66,10 @@ class Assembly(Protocol):
 
     def read_ledger(self, settings: Settings, limit: int) -> tuple[LedgerRow, ...]:
         """The newest requests to other hosts, newest first."""
+        ...
+
+    def read_subjects(self, settings: Settings, corr_ids: Iterable[str]) -> Mapping[str, str]:
+        """What the jobs with these ids were for."""
         ...
 
     def read_events(

@@ -187,6 +187,22 @@ def test_the_table_says_how_far_and_how_fast_what_has_no_declared_size(
     assert 0.2 * 2 * MIB < float(cells[9]) * 10**6 < 5 * 2 * MIB
 
 
+def test_the_table_of_requests_names_the_models_that_they_were_for(machine: Machine, origin: OriginSimulator) -> None:
+    origin.put("/a", b"once" * 1000)
+    origin.put("/b", b"twice" * 1000)
+    shared = weights(origin.url("/a"), b"once" * 1000)
+    models = {"a": shared, "again": shared, "b": weights(origin.url("/b"), b"twice" * 1000)}
+    machine.declare(models=models, egress=LOOPBACK)
+    assert machine.converge().exit_code == 0
+    head, *rows = machine.run("get", "egress").out.splitlines()
+
+    assert head.split()[-2:] == ["TOOL", "FOR"]
+    assert {tuple(row.split()[-2:]) for row in rows} == {
+        (f"models.{tool}", name) for tool in ("preflight", "download") for name in ("models/a", "models/b")
+    }
+    assert {row.split()[2] for row in rows} == {"ok"}
+
+
 # ---- partial downloads ----------------------------------------------------------------------------
 
 

@@ -65,14 +65,24 @@ def _listing(what: What, limit: int, context: Context, settings: Settings) -> Li
         case "history":
             return inventory.history(assembly.read_history(settings, limit))
         case "egress":
-            return inventory.requests(assembly.read_ledger(settings, limit))
+            ledger = assembly.read_ledger(settings, limit)
+            asked_by = {row.corr_id for row in ledger if row.corr_id} if _is_for_people(settings) else ()
+            return inventory.requests(ledger, assembly.read_subjects(settings, asked_by) if asked_by else {})
         case "downloads":
-            is_for_people = settings.output in (Output.TREE, Output.GITHUB)
-            return download_list.downloads(assembly.read_downloads(settings, WATCH_S if is_for_people else 0.0))
+            return download_list.downloads(assembly.read_downloads(settings, _watch_s(settings)))
         case "jobs":
             return download_list.jobs(assembly.read_downloads(settings))
         case _:
             return _registered(what, assembly.read_registry(settings))
+
+
+def _watch_s(settings: Settings) -> float:
+    """Documents have no rate, so programs do not wait for one."""
+    return WATCH_S if _is_for_people(settings) else 0.0
+
+
+def _is_for_people(settings: Settings) -> bool:
+    return settings.output in (Output.TREE, Output.GITHUB)
 
 
 def _registered(what: Registered, snapshot: RegistrySnapshot) -> Listing:

@@ -9,6 +9,7 @@ from reconciler.cli.render.text import time_of
 from reconciler.core.desired import Kind
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive
+from reconciler.core.egress import DEFAULT_PORTS
 from reconciler.core.entry import Entry
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Code, Job
@@ -74,11 +75,13 @@ def history(found: Iterable[HistoryRow]) -> Listing:
     return Listing(("AT", "OP", "DIGEST", "SIZE", "FOR", "REASON"), rows, tuple(_history_document(r) for r in kept))
 
 
-def requests(found: Iterable[LedgerRow]) -> Listing:
-    """What was asked of other hosts, newest first."""
+def requests(found: Iterable[LedgerRow], subjects: Mapping[str, str]) -> Listing:
+    """What was asked of other hosts, newest first; `subjects` names what their jobs were for, by `corr_id`."""
     kept = tuple(found)
-    head = ("AT", "DECISION", "HOST", "ADDRESS", "SENT", "RECEIVED", "FOR", "WHY")
-    return Listing(head, tuple(_request_row(row) for row in kept), tuple(map(ledger_document, kept)), prose=True)
+    head = ("AT", "DECISION", "OUTCOME", "HOST", "ADDRESS", "SENT", "RECEIVED", "TOOL", "FOR")
+    rows = tuple(_request_row(row, subjects.get(row.corr_id, "-")) for row in kept)
+    spare = ("ADDRESS", "SENT", "TOOL", "DECISION")  # an outcome tells of a refusal, too
+    return Listing(head, rows, tuple(map(ledger_document, kept)), prose=True, spare=spare)
 
 
 def directives(snapshot: RegistrySnapshot) -> Listing:
@@ -224,25 +227,32 @@ def directive_document(directive: Directive) -> JsonObject:
     }
 
 
-def _request_row(row: LedgerRow) -> tuple[str, ...]:
-    host = f"[{row.host}]" if ":" in row.host else row.host
+def _request_row(row: LedgerRow, subject: str) -> tuple[str, ...]:
     return (
         time_of(row.at),
         row.decision,
-        f"{row.protocol}://{host}:{row.port}",
+        _outcome(row),
+        _host(row),
         row.ip or "-",
         _bytes(row.bytes_out),
         _bytes(row.bytes_in),
         row.tool_id or "-",
-        _why(row),
+        subject if row.error is None else f"{subject}: {row.error}",
     )
 
 
-def _why(row: LedgerRow) -> str:
-    """What went wrong; a request that was answered has nothing to say besides what it was for."""
-    if row.error is not None:
-        return f"{row.reason_code}: {row.error}"
-    return "-" if row.reason_code == row.tool_id else row.reason_code
+def _outcome(row: LedgerRow) -> str:
+    """What went wrong, as a code; `ok`: a request that was answered has nothing to say besides what it was for."""
+    if row.reason_code != row.tool_id:
+        return row.reason_code
+    return "ok" if row.decision == "allow" else row.decision
+
+
+def _host(row: LedgerRow) -> str:
+    """With what is not the usual: the scheme if it is not https, the port if it is not the scheme's own."""
+    host = f"[{row.host}]" if ":" in row.host else row.host
+    scheme = "" if row.protocol == "https" else f"{row.protocol}://"
+    return f"{scheme}{host}" + ("" if row.port == DEFAULT_PORTS.get(row.protocol) else f":{row.port}")
 
 
 def _total_bytes(entry: Entry, snapshot: RegistrySnapshot) -> int | None:

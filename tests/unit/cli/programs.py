@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler import assembly
@@ -35,6 +36,7 @@ class FakeProgram:
     snapshot: RegistrySnapshot = NOTHING_KNOWN
     observed: ObservedState = field(default_factory=lambda: ObservedState(NodeFacts(StoreStatus.READY)))
     downloads: Downloads = field(default_factory=lambda: Downloads({}, {}, {}, AT))
+    subjects: Mapping[str, str] = field(default_factory=dict[str, str])
     history: tuple[HistoryRow, ...] = ()
     ledger: tuple[LedgerRow, ...] = ()
     events: tuple[Event, ...] = ()
@@ -81,6 +83,10 @@ class FakeProgram:
     def read_ledger(self, settings: Settings, limit: int) -> tuple[LedgerRow, ...]:
         self._enter(settings, limit)
         return self.ledger[:limit]
+
+    def read_subjects(self, settings: Settings, corr_ids: Iterable[str]) -> Mapping[str, str]:
+        self._enter(settings)
+        return {corr_id: self.subjects[corr_id] for corr_id in corr_ids if corr_id in self.subjects}
 
     def read_events(
         self, settings: Settings, after: EventId | None, prefixes: tuple[str, ...], limit: int

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.render import inventory
+from reconciler.cli.render.table import folded, prose_table
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.egress import Posture
 from reconciler.core.entry import Entry, file_set
@@ -59,7 +61,11 @@ def _own_state(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def out(*argv: str) -> str:
-    ran = run(FakeProgram(snapshot=SNAPSHOT, observed=OBSERVED, history=(ROW,), ledger=(REQUEST, DENIED)), *argv)
+    subjects = {"c0ffee": "models/a"}
+    found = FakeProgram(
+        snapshot=SNAPSHOT, observed=OBSERVED, history=(ROW,), ledger=(REQUEST, DENIED), subjects=subjects
+    )
+    ran = run(found, *argv)
     assert (ran.code, ran.err) == (0, "")
     return ran.out
 
@@ -113,10 +119,28 @@ def test_history_directives_and_conditions() -> None:
 
 def test_egress_is_what_was_asked_of_other_hosts_and_why_it_was_refused() -> None:
     head, asked, denied = (" ".join(line.split("  ", 1)[1].split()) for line in out("get", "egress").splitlines())
-    assert head == "DECISION HOST ADDRESS SENT RECEIVED FOR WHY"
-    assert asked == "allow https://hub.example:443 93.184.215.14 120 B 2.0 MB models.download -"
-    assert denied == "deny http://[::1]:8080 - - 0 B - egress-denied: the scheme is http"
+    assert head == "DECISION OUTCOME HOST ADDRESS SENT RECEIVED TOOL FOR"
+    assert asked == "allow ok hub.example 93.184.215.14 120 B 2.0 MB models.download models/a"
+    assert denied == "deny egress-denied http://[::1]:8080 - - 0 B - models/a: the scheme is http"
     assert out("get", "egress", "--limit", "1").count("hub.example") == 1
+
+
+def test_egress_on_a_terminal_keeps_time_outcome_host_bytes_and_model() -> None:
+    failed = replace(REQUEST, reason_code="not-found", host="cas-bridge.xethub.hf.co", bytes_in=0)
+    listing = inventory.requests((REQUEST, failed), {"c0ffee": "models/qwen2.5-coder-7b"})
+    head, rows = folded(listing.head, listing.rows, listing.spare, 80, prose=True)
+    assert prose_table(head, rows, 80) == [
+        "AT                    DECISION  OUTCOME    HOST                     RECEIVED",
+        "2026-11-21T12:00:00Z  allow     ok         hub.example              2.0 MB",
+        "    models/qwen2.5-coder-7b",
+        "2026-11-21T12:00:00Z  allow     not-found  cas-bridge.xethub.hf.co  0 B",
+        "    models/qwen2.5-coder-7b",
+    ]
+
+
+def test_a_request_whose_job_is_forgotten_has_no_model() -> None:
+    (row,) = inventory.requests((REQUEST,), {}).rows
+    assert row[-1] == "-"
 
 
 def test_egress_as_json_is_the_ledger_by_its_schema() -> None:
