@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from reconciler.core.event import JsonValue
 from reconciler.core.source import redact_url
@@ -108,7 +108,7 @@ def parse_host_rule(text: str) -> HostRule:
     if host == "*":
         raise ValueError(f"wanted a host (for every one leave `allow` out), got {text!r}")
     is_bare = parts.netloc == text and "@" not in text and not text.endswith(":") and text.split() == [text]
-    if not is_bare or not host or parts.port == 0:
+    if not is_bare or not host:
         raise ValueError(f"wanted a host such as huggingface.co, *.hf.co or 127.0.0.1:8080, got {text!r}")
     if not host.isascii():
         raise ValueError(f"wanted the name as DNS knows it, such as xn--bcher-kva.example, got {text!r}")
@@ -116,7 +116,17 @@ def parse_host_rule(text: str) -> HostRule:
     bare = host.removeprefix("*.")
     if "*" in bare:
         raise ValueError(f"'*' is only allowed as the whole first label, got {text!r}")
-    return HostRule(bare, parts.port, subdomains)
+    return HostRule(bare, _port(parts, text), subdomains)
+
+
+def _port(parts: SplitResult, text: str) -> int | None:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError(f"wanted a port from 1 to 65535 after the host, or none for any, got {text!r}")
+    return port
 
 
 @lru_cache(maxsize=4096)  # plan, queue, preview and request ask the same of each URL

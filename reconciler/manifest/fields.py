@@ -128,7 +128,7 @@ NAME = scalar(
 LICENSE = scalar("license", TEXT, "The licence, as an SPDX identifier where it has one.", examples=("apache-2.0",))
 PRIORITY = scalar(
     "priority",
-    whole_number(-MOST_URGENT, MOST_URGENT),
+    whole_number(-MOST_URGENT, MOST_URGENT, "the highest of those that wait starts first; 0 is what the others have"),
     "How urgent it is: of the downloads that wait, that with the highest figure starts first.",
     default=0,
     examples=(10,),

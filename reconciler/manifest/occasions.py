@@ -89,5 +89,9 @@ def _days_of(term: str) -> Iterator[int]:
     return ((start + step) % len(_DAYS) for step in range(length))
 
 
-WEEKDAYS = ScalarType(_weekdays, {"type": "string", "pattern": _WEEKDAYS})
+WEEKDAYS = ScalarType(
+    _weekdays,
+    {"type": "string", "pattern": _WEEKDAYS},
+    hint=f"write one text, such as mon-fri or 'sat,sun'; days are called {', '.join(_DAYS)}",
+)
 """Weekdays by number, 0 is Monday."""

@@ -10,6 +10,7 @@ from enum import StrEnum
 from reconciler.manifest.occasions import CRON, INTERVAL, TIMEZONE, WEEKDAYS, WINDOW
 from reconciler.manifest.scalars import (
     BOOLEAN,
+    BYTES_PER_SECOND,
     DURATION,
     HOST_RULE,
     POSITIVE_DURATION,
@@ -36,8 +37,8 @@ HARD_CAP = scalar("hard_cap", integer(1), "What `max` can never exceed.", defaul
 PER_HOST = scalar("per_host", integer(1), "Downloads from one host that run at once.", default=4)
 BANDWIDTH = scalar(
     "bandwidth",
-    POSITIVE_SIZE,
-    "The most that all downloads together take in a second; default: whatever there is.",
+    BYTES_PER_SECOND,
+    "The most that all downloads together take in a second, written without `/s`; default: whatever there is.",
     examples=("200MiB",),
 )
 CONCURRENCY = group(
@@ -108,7 +109,7 @@ MAX_SEGMENTS = 16
 # Each is a connection and a thread; more from one host is rudeness, and servers treat it so.
 SEGMENTS = scalar(
     "segments",
-    whole_number(1, MAX_SEGMENTS),
+    whole_number(1, MAX_SEGMENTS, "1 downloads every file in one piece"),
     "Ranges of one file that are downloaded at once, 1 for never; default: as many as pay, for large files and where "
     "the server supports ranges.",
     examples=(4,),

@@ -58,7 +58,7 @@ def _read_value(node: Node, field: Field[Any], origin: Origin, key: ScalarNode, 
 def _read_scalar(node: Node, kind: ScalarType[Any], origin: Origin, step: str | int, problems: Problems) -> object:
     """The value of the key `step` below `origin`, or of the item with that index."""
     if not isinstance(node, ScalarNode):
-        _add_wrong_kind(node, "a single value", _below(origin, step), problems)
+        _add_wrong_kind(node, "a single value", _below(origin, step), problems, kind.hint)
         return _WRONG
     try:
         return kind.parse(node)
@@ -117,8 +117,7 @@ def _read_named_values(node: Node, kind: NamedValues[Any], origin: Origin, probl
     return _WRONG if node.cut or _WRONG in found.values() else found
 
 
-def _add_wrong_kind(node: Node, wanted: str, origin: Origin, problems: Problems) -> None:
-    hint = None
+def _add_wrong_kind(node: Node, wanted: str, origin: Origin, problems: Problems, hint: str | None = None) -> None:
     if isinstance(node, ScalarNode) and is_nothing(node) and wanted != "a single value":
         hint = f"remove the key, or write {'[]' if wanted == 'a list' else '{}'}"
     problems.add(origin, node, Reason.BAD_VALUE, f"wanted {wanted}, got {_kind_of(node)}", hint)

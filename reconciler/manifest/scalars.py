@@ -51,6 +51,8 @@ class ScalarType(Generic[T]):
     """The value of a node; raises BadValueError."""
     schema: Mapping[str, object]
     """The same rule as JSON Schema."""
+    hint: str | None = None
+    """What to write where a list or a map stands instead."""
 
 
 def is_nothing(node: ScalarNode) -> bool:
@@ -124,7 +126,7 @@ def _host_rule(node: ScalarNode) -> HostRule:
         return parse_host_rule(text)
     except ValueError as error:
         wanted = str(error).partition(", got ")[0]  # what was got may be a URL with a password
-        raise BadValueError(f"{wanted}, got {described(node)}") from error
+        raise BadValueError(f"{wanted}, got {described(node)}", "write HOST, HOST:PORT or '*.HOST'") from error
 
 
 HOST_RULE = ScalarType(_host_rule, {"type": "string", "pattern": _HOST})
@@ -172,25 +174,19 @@ _LOOKS_LIKE_INTEGER = re.compile(r"[+]?0*([0-9_]+)").fullmatch
 
 def integer(minimum: int) -> ScalarType[int]:
     """A whole number from `minimum` to `MAX_INTEGER`, in plain decimal digits."""
-    wanted = f"a whole number of at least {minimum}"
+    return _bounded(minimum, MAX_INTEGER, f"a whole number of at least {minimum}", None)
 
+
+def whole_number(minimum: int, maximum: int, hint: str | None = None) -> ScalarType[int]:
+    """A whole number from `minimum` to `maximum`; `hint` says what the figures mean."""
+    return _bounded(minimum, maximum, f"a whole number from {minimum} to {maximum}", hint)
+
+
+def _bounded(minimum: int, maximum: int, wanted: str, hint: str | None) -> ScalarType[int]:
     def parse(node: ScalarNode) -> int:
-        if node.plain and _INTEGER(node.text) and minimum <= (value := int(node.text)) <= MAX_INTEGER:
+        if node.plain and _INTEGER(node.text) and minimum <= (value := int(node.text)) <= maximum:
             return value
-        raise BadValueError(f"wanted {wanted}, got {described(node)}", _integer_hint(node))
-
-    return ScalarType(parse, {"type": "integer", "minimum": minimum, "maximum": MAX_INTEGER})
-
-
-def whole_number(minimum: int, maximum: int) -> ScalarType[int]:
-    """A whole number from `minimum` to `maximum`."""
-    any_number = integer(minimum)
-
-    def parse(node: ScalarNode) -> int:
-        value = any_number.parse(node)
-        if value <= maximum:
-            return value
-        raise BadValueError(f"wanted a whole number from {minimum} to {maximum}, got {described(node)}")
+        raise BadValueError(f"wanted {wanted}, got {described(node)}", _integer_hint(node) or hint)
 
     return ScalarType(parse, {"type": "integer", "minimum": minimum, "maximum": maximum})
 
@@ -271,6 +267,33 @@ SIZE = _size("", "a size such as 10GiB, 500MB or 1024", {"minimum": 0})
 """Bytes."""
 POSITIVE_SIZE = _size(_ABOVE_ZERO, "a size above 0, such as 10GiB, 500MB or 1024", {"exclusiveMinimum": 0})
 """Bytes."""
+
+
+_PER_SECOND = re.compile(r"(.+?)\s*(?:/s|/sec|ps)").fullmatch
+_IN_BITS = re.compile(r".*[0-9]\s*[kKmMgGtT]?i?(?:b|bit|bits|bps)(?:/s)?").fullmatch
+
+
+def _bytes_per_second(node: ScalarNode) -> int:
+    try:
+        return POSITIVE_SIZE.parse(node)
+    except BadValueError as error:
+        raise BadValueError(error.message, _bytes_per_second_hint(node)) from error
+
+
+def _bytes_per_second_hint(node: ScalarNode) -> str:
+    if _IN_BITS(node.text):
+        return "it counts bytes per second, not bits: 80Mbit/s are 10MB"
+    found = _PER_SECOND(node.text)
+    rest = node._replace(text=found.group(1)) if found else node
+    try:
+        POSITIVE_SIZE.parse(rest)
+    except BadValueError:
+        return "it counts bytes per second, and is written without /s: 200MiB"
+    return f"it is per second as it stands: write {rest.text}"
+
+
+BYTES_PER_SECOND = ScalarType(_bytes_per_second, POSITIVE_SIZE.schema)
+"""Bytes per second, written as a size."""
 
 
 def _share(least: str, wanted: str) -> ScalarType[float]:

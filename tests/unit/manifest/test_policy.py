@@ -30,6 +30,22 @@ def test_other_bandwidths_are_refused(value: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "way_out"),
+    [
+        ("5MiB/s", "it is per second as it stands: write 5MiB"),
+        ("5 MB/s", "it is per second as it stands: write 5 MB"),
+        ("80Mbit", "it counts bytes per second, not bits: 80Mbit/s are 10MB"),
+        ("10mbps", "it counts bytes per second, not bits: 80Mbit/s are 10MB"),
+        ("5Mb/s", "it counts bytes per second, not bits: 80Mbit/s are 10MB"),
+        ("fast", "it counts bytes per second, and is written without /s: 200MiB"),
+        ("0/s", "it counts bytes per second, and is written without /s: 200MiB"),
+    ],
+)
+def test_a_bandwidth_that_is_written_otherwise_says_how_it_is_written(value: str, way_out: str) -> None:
+    assert hint(body(f"concurrency: {{bandwidth: {value}}}\n")) == way_out
+
+
 def test_segments_hold_for_models_and_adapters() -> None:
     text = (
         f"models: {{m: {{source: https://x.io/m, sha256: {A}}}}}\n"
@@ -43,7 +59,7 @@ def test_segments_hold_for_models_and_adapters() -> None:
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
 def test_there_is_at_least_one_segment(value: str) -> None:
     assert error(body(f"defaults: {{segments: {value}}}\n")) == (
-        f"m/a.yaml:2:22: defaults.segments: wanted a whole number of at least 1, got {value!r}"
+        f"m/a.yaml:2:22: defaults.segments: wanted a whole number from 1 to 16, got {value!r}"
     )
 
 
@@ -78,7 +94,7 @@ def test_a_priority_is_zero_unless_the_model_or_its_catalog_entry_says_otherwise
 @pytest.mark.parametrize("value", ["high", "1.5", "'1'", "1000001", "-1000001", "-0"])
 def test_other_priorities_are_refused(value: str) -> None:
     text = f"models:\n  m: {{source: https://x.io/m, sha256: {A}, priority: {value}}}\n"
-    assert ": models.m.priority: wanted a whole number " in error(body(text))
+    assert ": models.m.priority: wanted a whole number from -1000000 to 1000000, got " in error(body(text))
 
 
 # ---- budgets -----------------------------------------------------------------------------------
@@ -229,6 +245,12 @@ def test_other_days_are_refused_at_their_value(text: str) -> None:
     message, way_out = window_error(f"window: 01:00-02:00, days: {text}")
     assert message.startswith("m/a.yaml:4:33: schedule.downloads[0].days: wanted weekdays such as mon-fri or sat,sun, ")
     assert way_out == "days are called mon, tue, wed, thu, fri, sat, sun"
+
+
+def test_days_as_a_list_are_told_how_they_are_written() -> None:
+    message, way_out = window_error("window: 01:00-02:00, days: [mon, fri]")
+    assert message == "m/a.yaml:4:33: schedule.downloads[0].days: wanted a single value, got a list"
+    assert way_out == "write one text, such as mon-fri or 'sat,sun'; days are called mon, tue, wed, thu, fri, sat, sun"
 
 
 def test_an_entry_needs_its_times() -> None:

@@ -219,3 +219,11 @@ def test_every_host_is_not_a_host() -> None:
 @pytest.mark.parametrize("value", ['"https://x.io"', "a/b", "u@h", '"a b"', '"*"', "a*b", "'h:99999'", "'[::1'"])
 def test_a_bad_host_is_refused_at_its_position(value: str) -> None:
     assert error(body(f"egress:\n  allow:\n  - ok.io\n  - {value}\n")).startswith("m/a.yaml:5:5: egress.allow[1]: ")
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "abc", "-1"])
+def test_a_port_of_a_host_is_told_its_range(port: str) -> None:
+    text = body(f"egress: {{allow: [x.io, 'a.io:{port}']}}\n")
+    wanted = "wanted a port from 1 to 65535 after the host, or none for any"
+    assert error(text) == f"m/a.yaml:2:24: egress.allow[1]: {wanted}, got 'a.io:{port}'"
+    assert hint(text) == "write HOST, HOST:PORT or '*.HOST'"
