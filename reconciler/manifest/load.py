@@ -18,7 +18,7 @@ from reconciler.manifest.files import check_exclusive
 from reconciler.manifest.layers import NOTHING, Merged, read_layer
 from reconciler.manifest.locks import Locks
 from reconciler.manifest.moves import check_not_moved, read_moves
-from reconciler.manifest.policy import budgets, egress_policy, limits, prune_policy, schedule
+from reconciler.manifest.policy import budgets, egress_policy, limits, prune_policy, schedule, warnings
 from reconciler.manifest.policy_fields import BUDGETS, CONCURRENCY, DEFAULTS, EGRESS, PRUNING, SCHEDULE
 from reconciler.manifest.problems import Problems, in_order
 from reconciler.manifest.references import check_bases
@@ -123,8 +123,9 @@ def _read_first(layer: Layer) -> _Read:
         moves=read_moves(manifest.value(MOVED, ()), declared, hidden, problems),
         provenance=Provenance(merged.documents, is_bare=merged.documents == 0),
     )
-    warnings = () if problems else tuple(context.locks.unused())
-    return _Read(desired, models, context, not problems, problems.report(), warnings)
+    said = warnings(manifest.value(CONCURRENCY, NOTHING), manifest.value(BUDGETS, NOTHING))
+    found = () if problems else (*said, *context.locks.unused())
+    return _Read(desired, models, context, not problems, problems.report(), found)
 
 
 def _context(merged: Merged, layer: Layer, problems: Problems) -> Context:
@@ -156,8 +157,8 @@ def _with_later(read: _Read, layer: Layer) -> _Read:
         superseded=tuple(sorted({*read.desired.superseded, *shadowed})),
         provenance=_counted(read.desired.provenance, merged.documents),
     )
-    warnings = read.warnings + tuple(locks.unused())
-    return replace(read, desired=desired, models={**read.models, **own}, context=context, warnings=warnings)
+    found = read.warnings + tuple(locks.unused())
+    return replace(read, desired=desired, models={**read.models, **own}, context=context, warnings=found)
 
 
 def _unready(desired: DesiredState, layer: Layer, documents: int) -> DesiredState:

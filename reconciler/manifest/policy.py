@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from reconciler.core.desired import Budgets, Limits, PrunePolicy, Schedule, Window
 from reconciler.core.egress import EgressPolicy
-from reconciler.core.quantity import format_duration
+from reconciler.core.quantity import format_duration, format_size
 from reconciler.manifest.layers import NOTHING
 from reconciler.manifest.policy_fields import (
     ALLOW,
@@ -52,6 +54,24 @@ def limits(concurrency: Found) -> Limits:
         concurrency.value(PER_HOST, _LIMITS.per_host),
         concurrency.get(BANDWIDTH),
     )
+
+
+def warnings(concurrency: Found, budgets: Found) -> Iterator[str]:
+    """What can be meant and has less effect than it looks as if it had."""
+    most, hard_cap = concurrency.get(MAX), concurrency.value(HARD_CAP, _LIMITS.hard_cap)
+    if most is not None and most > hard_cap:
+        default = "" if HARD_CAP.name in concurrency.held else " by default"
+        text = f"{most} is more than hard_cap, which is {hard_cap}{default}: no more than {hard_cap} run at once"
+        yield _warning(concurrency, MAX.name, text)
+    max_bytes, quota_bytes = budgets.get(MAX_SIZE), budgets.get(QUOTA)
+    if max_bytes is not None and quota_bytes is not None and max_bytes > quota_bytes:
+        sizes = f"{format_size(max_bytes)} is more than quota, which is {format_size(quota_bytes)}"
+        yield _warning(budgets, MAX_SIZE.name, f"{sizes}: a file larger than that finds no room in the store")
+
+
+def _warning(found: Found, name: str, text: str) -> str:
+    held = found.held[name]
+    return f"{held.origin.position(held.node)}: {held.origin.below(name).path}: {text}"
 
 
 def budgets(found: Found, problems: Problems) -> Budgets:

@@ -46,6 +46,39 @@ def test_a_bandwidth_that_is_written_otherwise_says_how_it_is_written(value: str
     assert hint(body(f"concurrency: {{bandwidth: {value}}}\n")) == way_out
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            "concurrency: {max: 20, hard_cap: 4}",
+            "2:20: concurrency.max: 20 is more than hard_cap, which is 4: no more than 4 run at once",
+        ),
+        (
+            "concurrency: {max: 17}",
+            "2:20: concurrency.max: 17 is more than hard_cap, which is 16 by default: no more than 16 run at once",
+        ),
+        (
+            "budgets: {quota: 1GB, max_size: 2GB}",
+            "2:33: budgets.max_size: 2.0 GB is more than quota, which is 1.0 GB: "
+            "a file larger than that finds no room in the store",
+        ),
+    ],
+)
+def test_a_limit_that_another_one_makes_useless_is_a_warning(settings: str, said: str) -> None:
+    found = loaded(body(f"{settings}\n"))
+    assert found.errors == ()
+    assert found.warnings == (f"m/a.yaml:{said}",)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["concurrency: {max: 4, hard_cap: 4}", "concurrency: {hard_cap: 1}", "budgets: {quota: 1GB, max_size: 1GB}",
+     "budgets: {max_size: 1TB}"],
+)  # fmt: skip
+def test_limits_that_go_together_are_no_warning(settings: str) -> None:
+    assert loaded(body(f"{settings}\n")).warnings == ()
+
+
 def test_segments_hold_for_models_and_adapters() -> None:
     text = (
         f"models: {{m: {{source: https://x.io/m, sha256: {A}}}}}\n"
