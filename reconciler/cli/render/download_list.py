@@ -114,7 +114,8 @@ def _row(digest: Digest, job: Job | None, place: int | None, found: Downloads) -
 def _why(job: Job) -> str:
     """Why it stands where it does, and until when."""
     next_try = "" if job.next_attempt_at is None else f"next try {time_of(job.next_attempt_at)}"
-    standing = ", ".join(part for part in (job.code or "", next_try) if part)
+    code = "" if job.code is None or job.code == job_stand(job) else job.code
+    standing = ", ".join(part for part in (code, next_try) if part)
     return ": ".join(part for part in (standing, without_code(job.message, job.code)) if part)
 
 
