@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -11,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
-from reconciler.cli.rate import RateWindow, format_eta, format_rate
+from reconciler.cli.rate import eta_s, format_eta, format_rate
 from reconciler.cli.render.text import elide, pad, printable
 from reconciler.cli.terminal import Terminal
 from reconciler.core.digest import Digest
@@ -40,19 +39,19 @@ class ProgressBars:
             redirect_stderr=False,
             transient=True,
         )
-        self._rows: dict[str, _Row] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def update(self, running: tuple[Progress, ...], labels: Mapping[Digest, str], now_s: float) -> None:
         """Draw `running`, and a total when there are several."""
         self._progress.start()
-        rows = {job.spec.digest: (labels.get(job.spec.digest, job.spec.digest.short), job) for job in running}
-        for gone in set(self._rows) - set(rows) - {"total"}:
-            self._progress.remove_task(self._rows.pop(gone).task)
-        for digest, (label, job) in rows.items():
+        for gone in set(self._tasks) - {job.spec.digest for job in running}:
+            self._remove(gone)  # also the total: it stands below a bar that is added now
+        for job in running:
+            label = labels.get(job.spec.digest, job.spec.digest.short)
             text = label if job.state == "downloading" else f"{label} ({job.state})"
-            state = "begins" if _begins(job) else job.state
-            self._draw(digest, text, state, (job.done_bytes, job.total_bytes), now_s)
-        self._draw_total(running, now_s)
+            self._draw(job.spec.digest, text, job.done_bytes, job.total_bytes, job.bytes_per_s)
+        if len(running) > 1:
+            self._draw_total(running)
         self._progress.refresh()
 
     def line(self, text: str) -> None:
@@ -63,49 +62,27 @@ class ProgressBars:
         """The bars are gone from the screen."""
         self._progress.stop()
 
-    def _draw_total(self, running: tuple[Progress, ...], now_s: float) -> None:
-        members = ",".join(sorted(f"{job.spec.digest} {_begins(job)}" for job in running))
-        if (row := self._rows.get("total")) and row.state != members:
-            # Other jobs, or ones that begin, make another sum; and it stands below a bar that was added meanwhile.
-            self._progress.remove_task(self._rows.pop("total").task)
-        if len(running) > 1:
-            totals = [job.total_bytes for job in running if job.total_bytes is not None]
-            done = sum(job.done_bytes for job in running)
-            total = sum(totals) if len(totals) == len(running) else None
-            self._draw("total", "total", members, (done, total), now_s)
+    def _draw_total(self, running: tuple[Progress, ...]) -> None:
+        totals = [job.total_bytes for job in running if job.total_bytes is not None]
+        rates = [job.bytes_per_s for job in running if job.bytes_per_s is not None]
+        done = sum(job.done_bytes for job in running)
+        total = sum(totals) if len(totals) == len(running) else None
+        self._draw("total", "total", done, total, sum(rates) if rates else None)
 
-    def _draw(self, key: str, label: str, state: str, figures: tuple[int, int | None], now_s: float) -> None:
-        done, total = figures
-        row = self._rows.get(key)
-        # Hashing what is on disk says nothing about the speed of the network: a new state is a new window.
-        window = row.window if row and row.state == state else RateWindow()
-        window.add(now_s, done)
+    def _draw(self, key: str, label: str, done: int, total: int | None, rate: float | None) -> None:
         description = escape(pad(elide(printable(label), _LABEL_WIDTH), _LABEL_WIDTH))
         fields: dict[str, Any] = {
             "amount": short_amount(done, total),
-            "rate": format_rate(window.rate()),
-            "eta": format_eta(window.eta_s(total)),
+            "rate": format_rate(rate),
+            "eta": format_eta(eta_s(rate, done, total)),
         }
-        if row is None:
-            task = self._progress.add_task(description, total=total, completed=done, **fields)
+        if key in self._tasks:
+            self._progress.update(self._tasks[key], description=description, total=total, completed=done, **fields)
         else:
-            task = row.task
-            self._progress.update(task, description=description, total=total, completed=done, **fields)
-        self._rows[key] = _Row(task, state, window)
+            self._tasks[key] = self._progress.add_task(description, total=total, completed=done, **fields)
 
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One bar and the window its rate is taken from."""
-
-    task: TaskID
-    state: str
-    window: RateWindow
-
-
-def _begins(job: Progress) -> bool:
-    """Whether no byte has come yet: what it has can then be of an earlier run, which is no speed."""
-    return job.bytes_per_s is None
+    def _remove(self, key: str) -> None:
+        self._progress.remove_task(self._tasks.pop(key))
 
 
 def short_amount(done_bytes: int, total_bytes: int | None) -> str:

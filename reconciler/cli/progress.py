@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from reconciler.cli.rate import RateWindow, format_eta, format_rate
+from reconciler.cli.rate import eta_s, format_eta, format_rate
 from reconciler.cli.render.text import printable
 from reconciler.cli.terminal import Terminal
 from reconciler.core.digest import Digest
@@ -69,14 +69,9 @@ class _Shown:
         self.state = job.state
         self._done_bytes = job.done_bytes
         self._at_s = now_s
-        self._window = RateWindow()
-        self._moves = False
 
     def is_due(self, job: Progress, now_s: float) -> bool:
         """Whether a tenth, or ten seconds, have passed since the last line."""
-        if job.bytes_per_s is not None and not self._moves:
-            self._moves, self._window = True, RateWindow()  # what it had before can be of an earlier run
-        self._window.add(now_s, job.done_bytes)
         waited_s = now_s - self._at_s
         grown = job.done_bytes - self._done_bytes
         tenth = bool(job.total_bytes) and grown >= STEP_SHARE * (job.total_bytes or 0)
@@ -86,10 +81,10 @@ class _Shown:
         """The figures of this step, which is noted as printed."""
         self._done_bytes, self._at_s = job.done_bytes, now_s
         figures = [amount(job.done_bytes, job.total_bytes)]
-        if rate := self._window.rate():
-            figures.append(format_rate(rate))
-        eta_s = self._window.eta_s(job.total_bytes)
-        return ", ".join(figures + ([f"{format_eta(eta_s)} left"] if eta_s is not None else []))
+        if job.bytes_per_s:
+            figures.append(format_rate(job.bytes_per_s))
+        left_s = eta_s(job.bytes_per_s, job.done_bytes, job.total_bytes)
+        return ", ".join(figures + ([f"{format_eta(left_s)} left"] if left_s is not None else []))
 
 
 def amount(done_bytes: int, total_bytes: int | None) -> str:

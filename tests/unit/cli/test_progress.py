@@ -15,7 +15,7 @@ import pytest
 from reconciler.cli.bars import ProgressBars, short_amount
 from reconciler.cli.display import Display, job_labels, open_view
 from reconciler.cli.progress import ProgressLines, amount
-from reconciler.cli.rate import RateWindow, format_eta, format_rate
+from reconciler.cli.rate import eta_s, format_eta, format_rate
 from reconciler.cli.render.text import cells
 from reconciler.cli.terminal import OutputError, Terminal
 from reconciler.core.digest import Digest
@@ -42,49 +42,17 @@ def running(
     )
 
 
-def test_no_rate_and_no_time_left_before_three_seconds_of_data() -> None:
-    window = RateWindow()
-    window.add(0.0, 0)
-    window.add(2.9, 290)
-    assert window.rate() is None
-    assert window.eta_s(1000) is None
-    window.add(3.0, 300)
-    assert window.rate() == pytest.approx(100.0)
-    assert window.eta_s(1000) == pytest.approx(7.0)
+@pytest.mark.parametrize(
+    ("rate", "total_bytes", "left_s"), [(100.0, 1000, 7.0), (100.0, None, None), (None, 1000, None), (0.0, 1000, None)]
+)
+def test_an_unknown_total_or_rate_or_a_stall_has_no_time_left(
+    rate: float | None, total_bytes: int | None, left_s: float | None
+) -> None:
+    assert eta_s(rate, 300, total_bytes) == left_s
 
 
-def test_the_rate_follows_the_last_ten_seconds() -> None:
-    window = RateWindow()
-    for second in range(31):
-        window.add(float(second), 1000 * second)
-    for second in range(31, 51):
-        window.add(float(second), 30_000 + 10 * (second - 30))
-    assert window.rate() == pytest.approx(10.0, rel=0.2)
-
-
-def test_bytes_that_were_there_before_are_no_speed() -> None:
-    window = RateWindow()
-    window.add(0.0, 5_000_000)
-    window.add(5.0, 5_000_500)
-    assert window.rate() == pytest.approx(100.0)
-
-
-def test_a_restart_from_byte_zero_begins_a_new_window() -> None:
-    window = RateWindow()
-    window.add(0.0, 0)
-    window.add(5.0, 500)
-    window.add(6.0, 0)
-    assert window.rate() is None
-
-
-def test_an_unknown_total_or_a_stall_has_no_time_left() -> None:
-    window = RateWindow()
-    assert window.eta_s(10) is None
-    window.add(0.0, 10)
-    window.add(5.0, 10)
-    assert window.eta_s(1000) is None
-    window.add(6.0, 20)
-    assert window.eta_s(None) is None
+def test_more_bytes_than_announced_have_no_negative_time_left() -> None:
+    assert eta_s(100.0, 300, 200) == 0
 
 
 @pytest.mark.parametrize(
@@ -118,7 +86,7 @@ def lines_of(*steps: tuple[float, tuple[Progress, ...]]) -> list[str]:
 
 
 def test_a_piped_download_begins_with_a_line_and_goes_on_by_tenths() -> None:
-    steps = [(second / 5, (running(second * 4),)) for second in range(250)]
+    steps = [(second / 5, (running(second * 4, bytes_per_s=20.0),)) for second in range(250)]
     lines = lines_of(*steps)
     first = "downloading models/all-minilm-l6-v2 (1.0 kB) from https://hub.example/model.safetensors"
     assert lines[0] == first
@@ -194,7 +162,7 @@ def test_bars_fit_80_columns_and_have_a_total(screen: Screen, monkeypatch: pytes
     view = ProgressBars(Terminal(io.StringIO(), screen.stream), colour=True)
     for at_s in (0.0, 2.0, 4.0):
         done = int(at_s * 100_000_000)
-        jobs = (running(done, 999_900_000_000), running(done, None, digest=OLD))
+        jobs = (running(done, 999_900_000_000, bytes_per_s=1e8), running(done, None, digest=OLD))
         view.update(jobs, {MINILM: "models/[a-very-long]-name-" + "x" * 80, OLD: "models/old"}, at_s)
     drawn = plain(screen.text())
     view.close()
