@@ -11,12 +11,10 @@ from typing import Literal, assert_never
 
 from reconciler.assembly.build import observe_with, open_registry
 from reconciler.cas.files import FileBlobStore
-from reconciler.cas.layout import part_meta
-from reconciler.cas.part_meta import decode
 from reconciler.clock import SystemClock
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest
-from reconciler.core.errors import StalledError, TransientError
+from reconciler.core.errors import StalledError
 from reconciler.core.event import Event, EventId, Topic
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Job, JobState
@@ -24,7 +22,6 @@ from reconciler.core.job_table import left_behind
 from reconciler.core.ledger import ledger_schema_text
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.report import Diagnostic
-from reconciler.durable import read_file
 from reconciler.loop.last_good import LastGood
 from reconciler.loop.revisions import last_desired
 from reconciler.loop.source import read_layers, real_paths
@@ -136,7 +133,7 @@ def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
         found = store.scan()
         rates = _rates(before, found.parts, snapshot.jobs, SystemClock().monotonic() - began_s)
     needed = {} if desired is None else needs(desired)
-    sizes = {digest: size for digest in found.parts if (size := _whole_bytes(store.folder, digest)) is not None}
+    sizes = {digest: size for digest in found.parts if (size := store.whole_bytes(digest)) is not None}
     now = SystemClock().now()
     return Downloads(snapshot.jobs, found.parts, needed, now, problem, found.unreadable, sizes, rates)
 
@@ -155,16 +152,6 @@ def _rates(
         if digest in before and _grows(digest, jobs)
     }
     return {digest: size / took_s for digest, size in grown.items() if size >= 0}
-
-
-def _whole_bytes(folder: str, digest: Digest) -> int | None:
-    """The size that is written down beside a partial download; None if there is none."""
-    try:
-        data = read_file(f"{folder}/{part_meta(digest)}")
-    except TransientError:
-        return None
-    meta = None if data is None else decode(data)
-    return None if meta is None else meta.size_bytes
 
 
 def accepted(settings: Settings) -> DesiredState | None:

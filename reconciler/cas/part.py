@@ -55,13 +55,7 @@ class FilePart:
 
     def meta(self) -> PartMeta | None:
         """Its meta; None if there is none or it is unreadable."""
-        if not self._has_meta:
-            return None
-        try:
-            data = durable.read_file(self._meta_path)
-        except TransientError:
-            return None
-        return None if data is None else part_meta.decode(data)
+        return read_meta(self._meta_path) if self._has_meta else None
 
     def put_meta(self, meta: PartMeta) -> None:
         """The meta is exactly `meta`."""
@@ -143,6 +137,15 @@ class FilePart:
     def _demand_whole(self) -> None:
         if self._lost is not None:
             raise self._lost
+
+
+def read_meta(path: str) -> PartMeta | None:
+    """The meta in the file; None if there is none or it is unreadable."""
+    try:
+        data = durable.read_file(path)
+    except TransientError:
+        return None
+    return None if data is None else part_meta.decode(data)
 
 
 @contextlib.contextmanager
