@@ -123,10 +123,15 @@ def _may_lock(holder: LockHolder) -> bool:
     if not holder.namespace or holder.namespace != _namespace():
         return True  # what is locked from within another container is not listed
     try:
-        rows = [line.replace("-> ", "").split() for line in _LOCKS.read_text("ascii").splitlines()]
+        # Twice: where the list is read in pieces, a lock that is released meanwhile can hide the next one.
+        return any(str(holder.pid) in _locking_pids() for _ in range(2))
     except (OSError, ValueError):
         return True
-    return any(row[4] == str(holder.pid) for row in rows if len(row) > 4)
+
+
+def _locking_pids() -> frozenset[str]:
+    rows = (line.replace("-> ", "").split() for line in _LOCKS.read_text("ascii").splitlines())
+    return frozenset(row[4] for row in rows if len(row) > 4)
 
 
 def _namespace() -> str:

@@ -47,12 +47,10 @@ def read_registry(settings: Settings) -> RegistrySnapshot:
     """The registry as it is now, its jobs as they are told; takes no lock and writes nothing."""
     with open_registry(settings) as registry:
         snapshot = registry.snapshot()
-    return replace(snapshot, jobs=_told(snapshot.jobs, settings))
-
-
-def _told(jobs: Mapping[Digest, Job], settings: Settings) -> Mapping[Digest, Job]:
-    """The jobs, which were read before: a process that begins later has not had them, one that ended may have."""
-    return jobs if writer_of(settings.state_dir) is not None else left_behind(jobs)
+        if left_behind(snapshot.jobs) == snapshot.jobs or writer_of(settings.state_dir) is not None:
+            return snapshot
+        snapshot = registry.snapshot()  # a process may have ended, with all its jobs done, since the first
+    return replace(snapshot, jobs=left_behind(snapshot.jobs))
 
 
 def read_history(settings: Settings, limit: int) -> tuple[HistoryRow, ...]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from reconciler.assembly.build import locked_node, new_id, observe_with, open_registry, policy_of, unlocked_node
 from reconciler.assembly.look import accepted
-from reconciler.assembly.relief import DISK_FULL, free_parts
+from reconciler.assembly.relief import DISK_FULL, freed_parts
 from reconciler.cas.files import FileBlobStore
 from reconciler.clock import SystemClock
 from reconciler.core.action import AdoptHash
@@ -87,8 +87,8 @@ def _decided_on_a_full_disk(settings: Settings, deed: Deed, subject: str, reason
         full = error
     with open_registry(settings) as registry:
         decision = _decision(settings, registry, deed, subject, reason)
-        freed_bytes = free_parts(settings, decision.ends, full)
-        registry.commit(ChangeSet(decision.changes, decision.events))
+        with freed_parts(settings, decision.ends, full) as freed_bytes:
+            registry.commit(ChangeSet(decision.changes, decision.events))
     return replace(decision, message=f"{decision.message}; its {format_size(freed_bytes)} are gone already{AT_ONCE}")
 
 

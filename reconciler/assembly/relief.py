@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from reconciler.assembly.build import command_line
@@ -9,14 +11,16 @@ from reconciler.cas.files import FileBlobStore
 from reconciler.clock import SystemClock
 from reconciler.core.digest import Digest
 from reconciler.core.errors import TransientError, WriterLockedError
+from reconciler.core.quantity import format_size
 from reconciler.settings import Settings
 from reconciler.writer_lock import WriterLock
 
 DISK_FULL = "DiskInsufficient"
 
 
-def free_parts(settings: Settings, digests: frozenset[Digest], full: TransientError) -> int:
-    """The partial downloads of `digests` are gone; how many bytes they had.
+@contextmanager
+def freed_parts(settings: Settings, digests: frozenset[Digest], full: TransientError) -> Iterator[int]:
+    """The partial downloads of `digests` are gone; how many bytes they had. Nobody else writes until the context ends.
 
     Raises `full`, with what a person can do, if another process may be at work on them, and if they hold nothing of
     the disk that the registry lies on.
@@ -26,17 +30,24 @@ def free_parts(settings: Settings, digests: frozenset[Digest], full: TransientEr
     if not any(sizes.values()):
         raise _hinted(full, f"make room on the file system of {settings.state_dir}; this download holds nothing there")
     if _disk(settings.store_dir) != _disk(settings.state_dir):
-        where = f"what this download has lies on another one, that of {settings.store_dir}"
+        where = f"what this download has seems to lie on another one, that of {settings.store_dir}"
         raise _hinted(full, f"make room on the file system of {settings.state_dir}; {where}")
-    try:
-        with WriterLock(settings.state_dir) as lock:
+    with WriterLock(settings.state_dir) as lock:
+        try:
             lock.acquire(command=command_line(), started_at=SystemClock().now())
-            for digest in sorted(sizes):
-                store.remove_part(digest)
-    except WriterLockedError as error:
-        then = "end it and run this again: what the download has is then removed first"
-        raise _hinted(full, f"{error.message}; {then}") from error
-    return sum(sizes.values())
+        except WriterLockedError as error:
+            then = "end it and run this again: what the download has is then removed first"
+            raise _hinted(full, f"{error.message}; {then}") from error
+        for digest in sorted(sizes):
+            store.remove_part(digest)
+        freed_bytes = sum(sizes.values())
+        try:
+            yield freed_bytes
+        except TransientError as error:
+            room = f"its {format_size(freed_bytes)} are removed already, and did not help"
+            raise _hinted(
+                error, f"make room on the file system of {settings.state_dir}, run this again; {room}"
+            ) from error
 
 
 def _disk(folder: Path) -> int:

@@ -44,6 +44,8 @@ SETTLE_S = 0.02
 PASS_SHARE = 19.0
 # While jobs run, looking takes at most a twentieth of the time: a pass over 10,000 models is not free, and
 # downloads get no faster by being looked at. What has arrived is registered that much later, a few passes' length.
+MOST_REST_S = 10.0
+# However long a pass takes: somebody waits for the first model.
 
 
 class Watcher(Protocol):
@@ -225,7 +227,7 @@ class Converger:
         What the plan is to be woken for, such as the end of a download window, has come at its time whatever runs.
         """
         lane, wake_at = self._node.backends.lane, look.plan.wake_at
-        not_before = self._now() + pass_s * PASS_SHARE
+        not_before = self._now() + min(pass_s * PASS_SHARE, MOST_REST_S)
         moving = self._whole and _is_moving(look)
         tick_at = self._now()
         while True:
@@ -244,8 +246,9 @@ class Converger:
             woken = self._trigger.wait(TICK_S, settle_s=SETTLE_S if news else 0.0)
             news = woken or news
             if not woken or self._now() >= tick_at:
+                if self._is_redirected():
+                    return True
                 tick_at = self._now() + TICK_S
-                news = self._is_redirected() or news
                 self._watcher.progress(lane.progress(), self._jobs)
 
     def _is_redirected(self) -> bool:

@@ -62,7 +62,7 @@ class Decision:
     code: str = ""
     """`no-active-job` for a cancellation of nothing; else empty."""
     ends: frozenset[Digest] = frozenset()
-    """The downloads that a cancellation is about and nobody else wants: what they have goes."""
+    """The downloads that a cancellation ends for all that declare them: what they have goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,17 +182,15 @@ def _cancel(subject: str, view: View, operator: Operator) -> Decision:
         return Decision(name, f"{code}: {why}", (), (event,), code)
     if known is not None:
         return Decision(name, f"nothing changed: {name} is {told(known)}")
-    shared = _shared(name, digests, view)
-    ends = _cancellation(
-        name, is_wanted=bool(active) or not view.wanted.isdisjoint(digests), ends=digests > shared.keys()
-    )
+    shared, ending = _shared(name, digests, view), digests - _kept(name, view)
+    ends = _cancellation(name, is_wanted=bool(active) or not view.wanted.isdisjoint(digests), ends=bool(ending))
     message = f"{ends}{_going_on(Deed.CANCEL, shared)}"
     paused = view.given(DirectiveKind.PAUSE, name)
     drops = () if paused is None else (DropDirective(paused.kind, paused.subject),)
     status = Status.CANCEL_REQUESTED.value
     events = tuple(_progress(owner, status, _facts(job)) for job in active for owner in _heard_by(name, view))
     decision = _put(DirectiveKind.CANCEL, name, digests, view, operator, message, drops, events)
-    return replace(decision, ends=digests - shared.keys())
+    return replace(decision, ends=ending)
 
 
 def _shared(name: str, digests: frozenset[Digest], view: View) -> Mapping[Digest, tuple[str, ...]]:
@@ -206,11 +204,22 @@ def _shared(name: str, digests: frozenset[Digest], view: View) -> Mapping[Digest
     return found
 
 
-def _rests(ref: str, digest: Digest, view: View) -> bool:
+def _kept(name: str, view: View) -> frozenset[Digest]:
+    """What other objects declare and have not canceled, whether or not they rest: what it has stays."""
+    weights = () if view.desired is None or "/" not in name else view.desired.weights()
+    files = ((spec.ref, file.digest) for spec in weights if spec.ref != name for file in spec.files)
+    return frozenset(digest for ref, digest in files if not _is_canceled(ref, digest, view))
+
+
+def _is_canceled(ref: str, digest: Digest, view: View) -> bool:
     canceled = view.given(DirectiveKind.CANCEL, ref)
-    if canceled is not None and digest in canceled.digests:
-        return True
-    return any(view.given(kind, ref) for kind in (DirectiveKind.PAUSE, DirectiveKind.SUSPEND))
+    return canceled is not None and digest in canceled.digests
+
+
+def _rests(ref: str, digest: Digest, view: View) -> bool:
+    return _is_canceled(ref, digest, view) or any(
+        view.given(kind, ref) for kind in (DirectiveKind.PAUSE, DirectiveKind.SUSPEND)
+    )
 
 
 def _going_on(deed: Deed, shared: Mapping[Digest, tuple[str, ...]]) -> str:

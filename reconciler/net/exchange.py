@@ -156,7 +156,7 @@ def _parsed(text: str, shown: str) -> tuple[httpx.URL, HostPort]:
     try:
         url = httpx.URL(text)
         target = host_port(str(url))
-        if target.scheme in DEFAULT_PORTS and not url.userinfo:
+        if target.scheme in DEFAULT_PORTS and target.port and not url.userinfo:
             return url, target
     except (httpx.InvalidURL, ValueError):
         pass  # the texts of these errors quote the URL

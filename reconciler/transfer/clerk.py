@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from reconciler.core.change import AppendLedger, Change, ChangeSet, DropJob, PutJob
+from reconciler.core.change import AppendLedger, Change, ChangeSet, DropJob, PutJob, VerifyBlob
 from reconciler.core.digest import Digest
 from reconciler.core.event import EventDraft
 from reconciler.ports import Clock
@@ -52,12 +52,14 @@ class Clerk:
         lock: threading.Condition,
         clock: Clock,
         commit: Commits,
+        secure: Callable[[], Exception | None],
         ring: Callable[[Digest, float], None],
         wake: Callable[[], None],
     ) -> None:
         self._lock = lock
         self._clock = clock
         self._commit = commit
+        self._secure = secure
         self._ring = ring
         self._wake = wake
         self._pending: deque[Entry] = deque()
@@ -152,12 +154,27 @@ class Clerk:
         return min(max(0.0, self._alarms[0][0] - self._clock.monotonic()), threading.TIMEOUT_MAX)
 
     def _handle(self, batch: list[Entry]) -> None:
+        batch = self._secured(batch)
+        if not batch:
+            return
         error = self._commit(_together(batch))
         if error is not None and len(batch) > 1:
             for entry in batch:  # one entry that can't be committed must not take the others with it
                 self._settle([entry], self._commit(_together([entry])))
         else:
             self._settle(batch, error)
+
+    def _secured(self, batch: list[Entry]) -> list[Entry]:
+        """The entries that may be committed: of those that call blobs verified, the names are durable.
+
+        A name that the disk did not take is told of once: asked again, it would say that all is well.
+        """
+        verify = [entry for entry in batch if any(isinstance(change, VerifyBlob) for change in entry.changes)]
+        error = self._secure() if verify else None
+        if error is None:
+            return batch
+        self._settle(verify, error)
+        return [entry for entry in batch if entry not in verify]
 
     def _settle(self, batch: list[Entry], error: Exception | None) -> None:
         with self._lock:

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from reconciler.core.change import ChangeSet, VerifyBlob
+from reconciler.core.change import ChangeSet
 from reconciler.core.desired import Budgets, Limits
 from reconciler.core.digest import Digest
 from reconciler.core.egress import EgressPolicy, Preview
@@ -81,7 +81,7 @@ class ThreadLane:
         self._lock = threading.Condition(threading.Lock())
         self._admission = Admission(store, clock, self._promised_bytes)
         self._permits = Permits(Limits())
-        self._clerk = Clerk(self._lock, clock, self._commit, self._ring, self._wake_loop)
+        self._clerk = Clerk(self._lock, clock, self._commit, self._secure, self._ring, self._wake_loop)
         patience = Patience(clock, jitter)
         self._docket = Docket(clock, self._permits, self._clerk, self._staff, hub_host, patience)
         self._throttle = Throttle(clock)
@@ -310,14 +310,17 @@ class ThreadLane:
             raise refused[0]
 
     def _commit(self, changes: ChangeSet) -> Exception | None:
-        """Without the lock, in the clerk's thread: durable, or what was in the way.
-
-        The names of all blobs that the commit calls verified are made durable first, by one fsync for all.
-        """
+        """Without the lock, in the clerk's thread: durable, or what was in the way."""
         try:
-            if any(isinstance(change, VerifyBlob) for change in changes.changes):
-                self._store.sync_names()
             self._registry.commit(changes)
+        except ReconcilerError as error:
+            return error
+        return None
+
+    def _secure(self) -> Exception | None:
+        """Without the lock, in the clerk's thread: blobs have their names durably, or what was in the way."""
+        try:
+            self._store.sync_names()
         except ReconcilerError as error:
             return error
         return None

@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from reconciler.core.digest import Digest
 from reconciler.core.egress import Preview
-from reconciler.core.errors import TransientError
+from reconciler.core.errors import StoreMissingError, TransientError
 from reconciler.core.event import EventDraft, JsonValue, Topic
 from reconciler.core.history import LedgerRow
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
@@ -201,12 +201,12 @@ def unrecorded(job: Job, error: Exception) -> Job:
 
     No bytes are lost by that: what is on disk is found by the next look at it.
     """
-    passing = isinstance(error, TransientError)
+    gone = isinstance(error, StoreMissingError)  # a disk comes back by a mount, and looks for it cost nothing
     full = isinstance(error, TransientError) and error.reason == "DiskInsufficient"
     return replace(
         job,
-        state=JobState.WAITING if passing else JobState.ERROR,
-        code=Code.DISK_INSUFFICIENT if full else Code.IO,
+        state=JobState.WAITING if gone or isinstance(error, TransientError) else JobState.ERROR,
+        code=Code.STORE_MISSING if gone else Code.DISK_INSUFFICIENT if full else Code.IO,
         message=f"it could not be recorded: {error}",
         attempts=job.attempts + 1,
     )

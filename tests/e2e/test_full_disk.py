@@ -103,7 +103,7 @@ def test_a_download_on_another_disk_is_not_touched(full: Machine, disk: SmallDis
     ran = full.run("cancel", "big")
 
     assert ran.exit_code == 1
-    assert f"make room on the file system of {full.state}; what this download has lies on another one" in ran.err
+    assert f"make room on the file system of {full.state}; what this download has seems to lie on another" in ran.err
     assert str(full.store) in ran.err
     assert full.has_part(BIG, MIB)
 

@@ -97,9 +97,10 @@ def _row(condition: Condition, ready: Condition | None) -> tuple[str, ...]:
 def _held(snapshot: RegistrySnapshot, observed: ObservedState) -> _Held:
     whole = (blob.size_bytes or 0 for blob in snapshot.blobs.values() if blob.verified_at is not None)
     incomplete = (digest for digest, blob in snapshot.blobs.items() if blob.verified_at is None)
-    found = (observed.blobs.get(digest) for digest in incomplete)
-    part_bytes = sum(blob.part_bytes or 0 for blob in found if blob is not None)
-    return _Held(sum(whole) + part_bytes, part_bytes)
+    found = [blob for digest in incomplete if (blob := observed.blobs.get(digest)) is not None]
+    part_bytes = sum(blob.part_bytes or 0 for blob in found)
+    unproved_bytes = sum(blob.size_bytes or 0 for blob in found)
+    return _Held(sum(whole) + unproved_bytes + part_bytes, part_bytes)
 
 
 def _blobs(snapshot: RegistrySnapshot, held: _Held) -> str:

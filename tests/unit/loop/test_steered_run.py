@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.action import Action
 from reconciler.core.change import ChangeSet, DropDirective, PutDirective
 from reconciler.core.desired import DesiredState, PrunePolicy
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import StalledError
 from reconciler.core.job import Job, JobState
-from reconciler.core.report import Exit, ResultStatus
+from reconciler.core.report import Exit, Result, ResultStatus
 from reconciler.core.status import Condition
 from reconciler.loop.converge import Orders
 from reconciler.loop.directives import WITHHELD
@@ -133,6 +134,28 @@ def test_what_an_operator_decides_meanwhile_reaches_a_running_download(
     assert (held.status, held.reason, bool(held.hint)) == (ResultStatus.BLOCKED, _REASONS[kind], True)
     # What only needs it has no reason of its own, unless all that is done for the model is withheld.
     assert bool(waits.reason) is (kind is SUSPEND)
+
+
+class Slow(Interrupting):
+    """Registering something takes long, and the operator comes after it."""
+
+    def acted(self, action: Action, result: Result) -> None:
+        super().acted(action, result)
+        self.machine.clock.advance(100)
+
+    def progress(self, running: tuple[Progress, ...], jobs: tuple[Job, ...]) -> None:
+        self.ticks += 1
+        self.machine.clock.advance(1)
+        if self.acted_on:
+            super().progress(running, jobs)
+
+
+def test_a_decision_does_not_wait_until_a_slow_pass_has_paid_off(machine: Machine) -> None:
+    machine.lane.held.add(digest("a"))
+    machine.heard = slow = Slow(machine, PAUSE, "models/a", "a")
+    assert machine.run(wanted("a", "b")).exit_code is Exit.NOT_CONVERGED
+    assert slow.done
+    assert slow.ticks < 10
 
 
 # ---- a paused or canceled download --------------------------------------------------------------

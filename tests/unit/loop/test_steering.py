@@ -181,6 +181,18 @@ def test_an_object_that_rests_itself_does_not_keep_a_download_going(kind: Direct
     assert "goes on" not in decision.message
 
 
+@pytest.mark.parametrize("kind", [DirectiveKind.PAUSE, DirectiveKind.SUSPEND])
+def test_what_a_resting_object_declares_is_not_ended_by_the_cancellation_of_another(kind: DirectiveKind) -> None:
+    """It was told that its downloads keep what they have."""
+    one = desired(model("a", "shared"), model("b", "shared"))
+    found = does(Deed.CANCEL, "a", view(job("shared"), directive(kind, "models/b", "shared"), wanted=one))
+    assert found.ends == frozenset()
+    assert "is removed" not in found.message
+    canceled = directive(DirectiveKind.CANCEL, "models/b", "shared")
+    found = does(Deed.CANCEL, "a", view(job("shared"), canceled, wanted=one))
+    assert found.ends == {digest("shared")}
+
+
 def test_a_cancellation_of_other_bytes_does_not_make_an_object_rest() -> None:
     old = [directive(DirectiveKind.CANCEL, f"models/{name}", "older") for name in ("b", "c")]
     assert "goes on" in does(Deed.CANCEL, "a", view(job("shared"), *old, wanted=TWINS)).message

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
 
 from reconciler.clock import SystemClock
-from reconciler.core.change import AppendLedger, Change, ChangeSet, DropJob, PutJob, UnmarkBlob, UnverifyBlob
+from reconciler.core.change import (
+    AppendLedger,
+    Change,
+    ChangeSet,
+    DropJob,
+    PutJob,
+    UnmarkBlob,
+    UnverifyBlob,
+    VerifyBlob,
+)
 from reconciler.core.digest import Digest, digest_of
-from reconciler.core.errors import RegistryError
+from reconciler.core.errors import RegistryError, TransientError
 from reconciler.core.history import LedgerRow
 from reconciler.core.job import Job, JobKind, JobState
 from reconciler.transfer.clerk import Clerk
@@ -38,13 +47,15 @@ class Office:
         self.changes: tuple[Change, ...] = ()
         """Of the last commit."""
         self.settled: list[tuple[Digest, bool]] = []
+        self.lost: list[Exception] = []
+        """What the disk says of names, each once."""
         self.rung: list[Digest] = []
         self.wakes = 0
         self.busy = threading.Event()
         self.go_on = threading.Event()
         self.go_on.set()
         self.explode = False
-        self.clerk = Clerk(self.lock, SystemClock(), self._commit, self._ring, self._wake)
+        self.clerk = Clerk(self.lock, SystemClock(), self._commit, self._secure, self._ring, self._wake)
 
     def _commit(self, changes: ChangeSet) -> Exception | None:
         self.busy.set()
@@ -57,6 +68,9 @@ class Office:
             return RegistryError("refused")
         self.commits.append(digests)
         return None
+
+    def _secure(self) -> Exception | None:
+        return self.lost.pop() if self.lost else None
 
     def _ring(self, digest: Digest, _due_s: float) -> None:
         self.rung.append(digest)
@@ -117,6 +131,35 @@ def test_an_entry_that_is_refused_takes_no_other_with_it(office: Office) -> None
         office.tell(ONE, BAD, TWO)
         office.clerk.wait_for(3)
     assert office.settled == [(ONE, True), (BAD, False), (TWO, True)]
+
+
+def test_names_that_the_disk_lost_are_told_of_once_and_not_asked_for_again(office: Office) -> None:
+    office.go_on.clear()
+    with office.lock:
+        office.tell(ONE)
+    assert office.busy.wait(PATIENCE_S)
+    office.lost.append(TransientError("cannot fsync by-hash"))
+    errors: list[tuple[Digest, Exception | None]] = []
+
+    def noted(digest: Digest) -> Callable[[Exception | None], bool]:
+        def settled(error: Exception | None) -> bool:
+            errors.append((digest, error))
+            return False
+
+        return settled
+
+    with office.lock:
+        for digest in (ONE, TWO):
+            office.clerk.tell((VerifyBlob(digest, 1, AT, None),), (), noted(digest))
+        office.tell(TWO)
+        office.go_on.set()
+        office.clerk.wait_for(4)
+    assert [(digest, str(error)) for digest, error in errors] == [
+        (ONE, "cannot fsync by-hash"),
+        (TWO, "cannot fsync by-hash"),
+    ]
+    assert office.commits == [(ONE,), (TWO,)]
+    assert office.changes == (UnmarkBlob(TWO),)
 
 
 def test_an_alarm_rings_when_its_time_has_come(office: Office) -> None:

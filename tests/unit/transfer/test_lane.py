@@ -87,21 +87,31 @@ class TestFetching:
         node.lane.ensure((spec,))
         node.wait_woken(1)
         assert seen == [(True, None)]
-        assert node.row(spec.digest) is not None
+        row = node.row(spec.digest)
+        assert row is not None
+        assert row.verified_at is not None
 
-    def test_a_name_that_cannot_be_made_durable_leaves_its_blob_unverified(
-        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (TransientError("cannot fsync by-hash: Input/output error"), Code.IO),
+            (StoreMissingError("there is no store"), Code.STORE_MISSING),
+        ],
+    )
+    def test_a_name_that_cannot_be_made_durable_leaves_its_blob_unverified_and_the_job_tries_again(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch, error: Exception, code: Code
     ) -> None:
         spec = node.fetch(ONE)
 
         def fail() -> None:
-            raise TransientError("cannot fsync by-hash: Input/output error")
+            raise error
 
         monkeypatch.setattr(node.store, "sync_names", fail)
         node.lane.ensure((spec,))
         node.wait_woken(1)
-        assert job_code(node, spec.digest) is Code.IO
-        assert "cannot fsync by-hash" in node.lane.failures()[spec.digest].message
+        assert job_code(node, spec.digest) is code
+        assert str(error) in node.lane.failures()[spec.digest].message
+        assert node.lane.next_attempt_at() is not None
         row = node.row(spec.digest)
         assert row is not None
         assert row.verified_at is None
