@@ -22,8 +22,8 @@ from reconciler.core.desired import DesiredState
 from reconciler.core.event import EventId
 from reconciler.core.observed import ObservedState
 from reconciler.core.plan import PlanPolicy
+from reconciler.core.transfers import Concurrency, Figures
 from reconciler.plan.planner import make_plan
-from reconciler.ports import Concurrency, Figures
 from reconciler.publish.documents import Documents, Update
 from reconciler.publish.machine import Machine
 from reconciler.publish.patch import diff

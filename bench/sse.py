@@ -33,7 +33,7 @@ import jsonpatch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from reconciler.clock import SystemClock
 from reconciler.core.job import JobKind, JobSpec
-from reconciler.ports import Concurrency, Figures, Progress
+from reconciler.core.transfers import Concurrency, Figures, Progress
 from reconciler.publish.publisher import PublisherOptions
 from reconciler.publish.ring import RingSize
 from reconciler.publish.service import ApiConfig, StateApi

@@ -28,17 +28,9 @@ from reconciler.core.observed import (
 )
 from reconciler.core.process import ProcessObserved, RouteObserved
 from reconciler.core.slot import SlotRecord
-from reconciler.ports import (
-    BlobStat,
-    BlobStore,
-    Registry,
-    RegistrySnapshot,
-    Runtimes,
-    SlotDriver,
-    SlotRecords,
-    StoreScan,
-    Views,
-)
+from reconciler.core.snapshot import RegistrySnapshot
+from reconciler.core.stored import BlobStat, StoreScan
+from reconciler.ports import BlobStore, Registry, Runtimes, SlotDriver, SlotRecords, Views
 
 STORE_ID = "store_id"
 PATHS = "paths"

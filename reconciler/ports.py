@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Protocol
 
@@ -18,16 +17,16 @@ from reconciler.core.desired import Budgets, Limits
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive
 from reconciler.core.egress import EgressPolicy
-from reconciler.core.entry import Entry, FileSet
+from reconciler.core.entry import FileSet
 from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Job, JobSpec
-from reconciler.core.observed import BlobRow, Place
+from reconciler.core.observed import Place
 from reconciler.core.process import ProcessObserved, RouteObserved
 from reconciler.core.slot import SlotRecord, SlotTarget
-from reconciler.core.status import Condition
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from reconciler.core.snapshot import Commit, RegistrySnapshot
+from reconciler.core.stored import BlobStat, PartMeta, StoreScan
+from reconciler.core.transfers import Figures, Progress
 
 
 class Clock(Protocol):
@@ -43,61 +42,6 @@ class Clock(Protocol):
 
 
 # ---- blobs -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class BlobStat:
-    """A file of the store as the file system sees it."""
-
-    size_bytes: int
-    dev: int
-    inode: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class PartMeta:
-    """`.part.meta` v1: how far a partial download is durable and which upstream bytes it is of."""
-
-    sources: tuple[tuple[str, str | None], ...]
-    """(URL without userinfo, query and fragment; validator: strong ETag, else Last-Modified)."""
-    size_bytes: int | None
-    segments: tuple[tuple[int, int], ...] = ()
-    """(start, durable end) per segment; empty: one stream, durable to the file's length."""
-
-
-@dataclass(frozen=True, slots=True)
-class PartStat:
-    """A partial download on disk."""
-
-    size_bytes: int
-    mtime_ns: int
-
-    @property
-    def modified_at(self) -> datetime | None:
-        """When it was written last; None for a time that no calendar reaches: file systems hold any number."""
-        try:
-            return EPOCH + timedelta(microseconds=self.mtime_ns // 1000)
-        except OverflowError:
-            return None
-
-
-@dataclass(frozen=True, slots=True)
-class StoreScan:
-    """Names and sizes of everything in the store that could be ours; foreign names are left out."""
-
-    blobs: Mapping[Digest, BlobStat]
-    quarantined: Mapping[Digest, BlobStat]
-    parts: Mapping[Digest, PartStat]
-    generations: frozenset[Digest]
-    unreadable: tuple[str, ...]
-    """What could not be listed, with the reason."""
-
-    @property
-    def stored_bytes(self) -> int:
-        """What all of it takes: blobs, also those in quarantine, and parts."""
-        files: tuple[Mapping[Digest, BlobStat | PartStat], ...] = (self.blobs, self.quarantined, self.parts)
-        return sum(stat.size_bytes for each in files for stat in each.values())
 
 
 class Part(Protocol):
@@ -368,30 +312,6 @@ class Runtimes(Protocol):
 # ---- registry --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrySnapshot:
-    """Everything the registry says at one generation."""
-
-    generation: int
-    blobs: Mapping[Digest, BlobRow]
-    entries: Mapping[str, Entry]
-    """By reference."""
-    generations: Mapping[Digest, FileSet]
-    jobs: Mapping[Digest, Job]
-    directives: tuple[Directive, ...]
-    conditions: tuple[Condition, ...]
-    """Sorted by object, then type."""
-    facts: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """What a commit became."""
-
-    generation: int
-    event_ids: tuple[EventId, ...]
-
-
 class Registry(Protocol):
     """The node's own index. No cursor, connection or open transaction ever leaves it.
 
@@ -447,59 +367,6 @@ class Registry(Protocol):
 
 
 # ---- transfers -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a running job is; lives in memory only."""
-
-    spec: JobSpec
-    state: str
-    done_bytes: int
-    total_bytes: int | None
-    source: str
-    """Redacted."""
-    spent_s: float = 0.0
-    """How long it has held a permit: what time budgets count."""
-    bytes_per_s: float | None = None
-    """How fast it is, smoothed over some seconds; None: it has just begun."""
-
-
-@dataclass(frozen=True, slots=True)
-class Concurrency:
-    """Permits of the lane, which are given to jobs; what runs is never stopped by a smaller limit."""
-
-    configured_max: int
-    """How many may be held: `max`, but never above `hard_cap`."""
-    available_permits: int
-    held_permits: int
-    """By running jobs; at most `configured_max`, even while more run."""
-    hard_cap: int
-    pending_shrink: int | None = None
-    """How many more jobs run than may be started; None: none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What the lane knows of its work; counts are since this program started."""
-
-    concurrency: Concurrency
-    queued: tuple[Digest, ...] = ()
-    """In the order in which they will start."""
-    preflight_enabled: bool = True
-    """Whether a HEAD request may come before a download."""
-    preflight_ok: int = 0
-    """HEAD requests whose answer allowed the download."""
-    preflight_denied: int = 0
-    """HEAD requests whose answer showed that it does not fit."""
-    preflight_skipped: int = 0
-    """HEAD requests that were refused or lost: the download goes on without."""
-    coalesced: int = 0
-    """How often an object joined a job that another one had begun."""
-    ewma_mib_s: float | None = None
-    """Throughput of whole downloads, smoothed, kept over restarts; None: there was none yet."""
-    free_bytes: int | None = None
-    """Of the store's disk, as last measured for a download; None: not yet."""
 
 
 class Lane(Protocol):

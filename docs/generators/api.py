@@ -11,7 +11,7 @@ from typing import Any
 from generators.markdown import code, document, table
 
 from reconciler.clock import SystemClock
-from reconciler.ports import Concurrency, Figures
+from reconciler.core.transfers import Concurrency, Figures
 from reconciler.publish.http.app import make_routes
 from reconciler.publish.http.hash_routes import PAGING
 from reconciler.publish.http.openapi import SCHEMAS, describe

@@ -22,13 +22,14 @@ from reconciler.core.job_table import left_behind
 from reconciler.core.ledger import ledger_schema_text
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.report import Diagnostic
+from reconciler.core.snapshot import RegistrySnapshot
+from reconciler.core.stored import PartStat
 from reconciler.loop.last_good import LastGood
 from reconciler.loop.revisions import last_desired
 from reconciler.loop.source import read_layers, real_paths
 from reconciler.manifest.load import load
 from reconciler.observe import NO_STORE, STORE_ID, store_status
 from reconciler.plan.needs import Need, needs
-from reconciler.ports import PartStat, RegistrySnapshot
 from reconciler.settings import Settings
 from reconciler.writer_lock import writer_of
 

@@ -15,7 +15,7 @@ from reconciler.cas.hashing import digest_of_file, read_through
 from reconciler.cas.part import blob_stat, make_final, protect, remove_part
 from reconciler.core.digest import Digest
 from reconciler.core.errors import IntegrityError, StalledError
-from reconciler.ports import BlobStat
+from reconciler.core.stored import BlobStat
 
 _READ = os.O_RDONLY | os.O_CLOEXEC
 

@@ -18,7 +18,7 @@ from reconciler.core.digest import Digest
 from reconciler.core.entry import FileSet
 from reconciler.core.errors import TransientError
 from reconciler.core.observed import Place
-from reconciler.ports import BlobStat, StoreScan
+from reconciler.core.stored import BlobStat, StoreScan
 
 
 class FileBlobStore:

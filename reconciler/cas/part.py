@@ -14,7 +14,7 @@ from reconciler.cas.hashing import read_through
 from reconciler.core.digest import Digest
 from reconciler.core.errors import TransientError
 from reconciler.core.observed import Place
-from reconciler.ports import BlobStat, PartMeta
+from reconciler.core.stored import BlobStat, PartMeta
 
 WRITING_STEP_BYTES = 8 * 2**20
 # The disk works while the next bytes arrive: else it starts with the fsync at the end, and a full

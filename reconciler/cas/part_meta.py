@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from reconciler.ports import PartMeta
+from reconciler.core.stored import PartMeta
 
 FORMAT = 1
 

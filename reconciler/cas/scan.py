@@ -11,7 +11,7 @@ from reconciler.cas import layout, part_meta
 from reconciler.cas.part import blob_stat
 from reconciler.core.digest import Digest
 from reconciler.core.errors import TransientError
-from reconciler.ports import BlobStat, PartStat, StoreScan
+from reconciler.core.stored import BlobStat, PartStat, StoreScan
 
 HOLE_BYTES = 2**20
 # Smaller differences are no holes: file systems keep short files elsewhere, and count in blocks.

@@ -15,7 +15,7 @@ from reconciler.cli.render.text import elide, pad, printable
 from reconciler.cli.terminal import Terminal
 from reconciler.core.digest import Digest
 from reconciler.core.quantity import format_size
-from reconciler.ports import Progress
+from reconciler.core.transfers import Progress
 
 _LABEL_WIDTH = 24
 # 24 label + 12 bar + 17 amount + 12 rate + 7 time left + gaps = 79: a line never wraps at 80 columns.

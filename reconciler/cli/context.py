@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from reconciler.core.history import HistoryRow, LedgerRow
     from reconciler.core.observed import ObservedState
     from reconciler.core.report import Diagnostic, Exit, RunReport
+    from reconciler.core.snapshot import RegistrySnapshot
     from reconciler.loop.down import TakenDown
     from reconciler.loop.steering import Decision, Deed
-    from reconciler.ports import RegistrySnapshot
     from reconciler.settings import Settings
 
 

@@ -18,8 +18,8 @@ from reconciler.core.job import Code, Job, JobState
 from reconciler.core.plan import Plan
 from reconciler.core.quantity import format_size
 from reconciler.core.report import Result, ResultStatus
+from reconciler.core.transfers import Progress
 from reconciler.plan.document import instant
-from reconciler.ports import Progress
 
 
 def open_view(terminal: Terminal, *, colour: bool) -> ProgressView:

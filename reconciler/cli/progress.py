@@ -10,7 +10,7 @@ from reconciler.cli.render.text import printable
 from reconciler.cli.terminal import Terminal
 from reconciler.core.digest import Digest
 from reconciler.core.quantity import format_size
-from reconciler.ports import Progress
+from reconciler.core.transfers import Progress
 
 STEP_SHARE = 0.1
 STEP_S = 10.0

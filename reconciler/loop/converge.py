@@ -16,6 +16,7 @@ from reconciler.core.observed import StoreStatus
 from reconciler.core.plan import Footing, Plan
 from reconciler.core.report import Result, RunReport
 from reconciler.core.status import Condition
+from reconciler.core.transfers import Progress
 from reconciler.loop.last_good import AcceptedRevision
 from reconciler.loop.node import Look, Node
 from reconciler.loop.trigger import Trigger
@@ -32,7 +33,6 @@ from reconciler.plan.conditions import Circumstances
 from reconciler.plan.holds import node_hold
 from reconciler.plan.launches import ending
 from reconciler.plan.slot_steps import follows_from
-from reconciler.ports import Progress
 
 TICK_S = 0.2
 # How often progress is shown; fast enough to look alive.

@@ -14,6 +14,7 @@ from reconciler.core.desired import DesiredState, WeightsSpec
 from reconciler.core.entry import entry_file, entry_spec
 from reconciler.core.observed import ObservedState
 from reconciler.core.plan import Plan, PlanPolicy
+from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.core.status import Condition, ConditionType
 from reconciler.loop.directives import dropped_at_start, follow_up
 from reconciler.loop.last_good import AcceptedRevision, LastGood
@@ -22,7 +23,6 @@ from reconciler.observe import DEFAULT_SLOT, PATHS, REVISION, STORE_ID, observe
 from reconciler.plan.conditions import Circumstances, Known, derive_conditions, is_news
 from reconciler.plan.holds import node_hold
 from reconciler.plan.planner import make_plan
-from reconciler.ports import RegistrySnapshot
 
 
 @dataclass(frozen=True, slots=True)

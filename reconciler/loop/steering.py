@@ -14,10 +14,10 @@ from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import StalledError, UnsafePlanError
 from reconciler.core.event import EventDraft, JsonValue, Topic
 from reconciler.core.job import Job, JobState, Status
+from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.loop.directives import WITHHELD
 from reconciler.loop.subject import download_named, object_named
 from reconciler.plan.holds import NODE, told
-from reconciler.ports import RegistrySnapshot
 
 STALE = "StaleConfirmation"
 

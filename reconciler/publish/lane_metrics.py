@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from reconciler.ports import Figures
+from reconciler.core.transfers import Figures
 
 Labels = tuple[str, ...]
 

@@ -9,8 +9,8 @@ from reconciler.core.desired import Budgets
 from reconciler.core.digest import Digest
 from reconciler.core.event import Event, EventDraft, JsonValue, Topic
 from reconciler.core.job import Status as JobStatus
+from reconciler.core.transfers import Concurrency, Figures, Progress
 from reconciler.plan.document import instant, plan_summary
-from reconciler.ports import Concurrency, Figures, Progress
 from reconciler.publish.progress_events import Blocks, Extras, progress_events
 from reconciler.publish.status import Status
 

@@ -25,7 +25,8 @@ from reconciler.core.job import Status as JobStatus
 from reconciler.core.observed import BlobObserved, ObservedState, Place, StoreStatus
 from reconciler.core.plan import Footing
 from reconciler.core.report import Result, ResultStatus
-from reconciler.ports import Figures, Registry
+from reconciler.core.transfers import Figures
+from reconciler.ports import Registry
 from reconciler.publish.lane_metrics import gauge, lane_series
 from reconciler.publish.status import Status
 

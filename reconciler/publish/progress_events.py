@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconciler.core.desired import Budgets
 from reconciler.core.event import EventDraft, JsonValue, Topic
 from reconciler.core.job import JobKind
-from reconciler.ports import Progress
+from reconciler.core.transfers import Progress
 from reconciler.publish.work import percent
 
 Payload = dict[str, JsonValue]

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import Event, EventDraft, EventId, JsonValue, Topic
-from reconciler.ports import Clock, Figures, Progress, Registry
+from reconciler.core.transfers import Figures, Progress
+from reconciler.ports import Clock, Registry
 from reconciler.publish.documents import Documents, Patched, Update
 from reconciler.publish.frame import Frame, frame_of, frame_of_event
 from reconciler.publish.machine import Machine

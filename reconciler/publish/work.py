@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reconciler.ports import Figures, Progress
+from reconciler.core.transfers import Figures, Progress
 from reconciler.publish.requests import Requests
 from reconciler.publish.tally import Tally
 

@@ -19,8 +19,8 @@ from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.entry import Entry, EntryFile, EntrySpec, FileSet
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import BlobRow, FileIdentity
+from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.core.status import Condition, ConditionType, Past
-from reconciler.ports import RegistrySnapshot
 from reconciler.registry.instant import from_micros, optional_instant
 
 _KINDS = {kind.value: kind for kind in Kind}

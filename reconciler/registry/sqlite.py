@@ -12,7 +12,8 @@ from reconciler.core.change import ChangeSet
 from reconciler.core.directive import Directive
 from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
-from reconciler.ports import Clock, Commit, RegistrySnapshot
+from reconciler.core.snapshot import Commit, RegistrySnapshot
+from reconciler.ports import Clock
 from reconciler.registry import decode, faults, journal
 from reconciler.registry.connect import Anchor, look
 from reconciler.registry.encode import encode_changes, encode_events

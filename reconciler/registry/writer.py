@@ -15,8 +15,9 @@ from threading import Lock, Thread
 
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import EventId
+from reconciler.core.snapshot import Commit
 from reconciler.durable import effect
-from reconciler.ports import Clock, Commit
+from reconciler.ports import Clock
 from reconciler.registry import faults, journal
 from reconciler.registry.connect import Anchor, open_writing
 from reconciler.registry.encode import Batch, EncodedEvent

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from reconciler.core.job import Code
 from reconciler.core.source import redact_url
+from reconciler.core.stored import PartMeta
 from reconciler.net.failure import NetError
-from reconciler.ports import Clock, Part, PartMeta
+from reconciler.ports import Clock, Part
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.outcome import Received
 from reconciler.transfer.protocol import Download, Head, Held, Verdict

@@ -33,7 +33,8 @@ from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import JsonValue
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.job_table import Happening
-from reconciler.ports import BlobStore, Clock, Figures, Progress, Registry
+from reconciler.core.transfers import Figures, Progress
+from reconciler.ports import BlobStore, Clock, Registry
 from reconciler.transfer.admission import Admission
 from reconciler.transfer.clerk import Clerk
 from reconciler.transfer.docket import Docket

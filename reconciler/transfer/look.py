@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from reconciler.core.digest import Digest
 from reconciler.core.job import JobKind, JobSpec
 from reconciler.core.observed import BlobRow, FileIdentity, Place
-from reconciler.ports import BlobStat, BlobStore, Registry, StoreScan
+from reconciler.core.stored import BlobStat, StoreScan
+from reconciler.ports import BlobStore, Registry
 
 
 @dataclass(frozen=True, slots=True)

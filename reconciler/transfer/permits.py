@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.desired import Limits
 from reconciler.core.digest import Digest
-from reconciler.ports import Concurrency
+from reconciler.core.transfers import Concurrency
 
 NO_HOST = ""
 """The host of work that asks nobody: it counts against the permits, never against a host."""

@@ -21,7 +21,9 @@ from reconciler.core.job import Code, JobKind, JobSpec, JobState
 from reconciler.core.job_table import Happening
 from reconciler.core.observed import FileIdentity, Place
 from reconciler.core.source import HuggingFaceFile, LocalFile, Source, WebFile
-from reconciler.ports import BlobStat, BlobStore, Clock, Progress
+from reconciler.core.stored import BlobStat
+from reconciler.core.transfers import Progress
+from reconciler.ports import BlobStore, Clock
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.look import Seen
 from reconciler.transfer.outcome import Done, Failed, Failures, HostFull, Outcome, SetAside, Stopped, Wait, verdict

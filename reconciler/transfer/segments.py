@@ -23,9 +23,10 @@ from reconciler.core.errors import TransientError
 from reconciler.core.history import LedgerRow
 from reconciler.core.job import Code
 from reconciler.core.source import redact_url
+from reconciler.core.stored import PartMeta
 from reconciler.net.failure import NetError
 from reconciler.net.request import Call
-from reconciler.ports import Clock, Part, PartMeta
+from reconciler.ports import Clock, Part
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.protocol import Head, is_rest
 from reconciler.transfer.pump import Answer, Meter

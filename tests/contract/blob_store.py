@@ -14,7 +14,8 @@ from reconciler.core.digest import Digest, digest_of, generation_id
 from reconciler.core.entry import FileSet
 from reconciler.core.errors import IntegrityError, StalledError, StoreMissingError, TransientError
 from reconciler.core.observed import Place
-from reconciler.ports import BlobStat, BlobStore, PartMeta
+from reconciler.core.stored import BlobStat, PartMeta
+from reconciler.ports import BlobStore
 
 DATA = b"weights " * 100_000
 # Several chunks, so that whatever is asked per chunk is asked more than once.

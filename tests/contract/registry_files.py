@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from reconciler.core.change import ChangeSet, PutEntry
-from reconciler.ports import RegistrySnapshot
+from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.registry.sqlite import SqliteRegistry
 from tests.contract.registry_suite import entry, event
 from tests.fakes.clock import FakeClock

@@ -42,8 +42,9 @@ from reconciler.core.event import EventDraft, EventId, Topic
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import BlobRow, FileIdentity
+from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.core.status import Condition, ConditionType, Past
-from reconciler.ports import Registry, RegistrySnapshot
+from reconciler.ports import Registry
 from tests.fakes.clock import START, FakeClock
 
 A = digest_of(b"a")

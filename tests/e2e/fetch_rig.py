@@ -14,9 +14,9 @@ from reconciler.core.digest import Digest, digest_of
 from reconciler.core.egress import EgressPolicy
 from reconciler.core.job import JobKind, JobSpec
 from reconciler.core.source import Source, WebFile, redact_url
+from reconciler.core.stored import PartMeta
 from reconciler.net.client import Session
 from reconciler.origins.catalog import SourceOrigins
-from reconciler.ports import PartMeta
 from reconciler.transfer.attempt import Attempts
 from reconciler.transfer.report import Fetched
 from reconciler.transfer.running_hash import Cores

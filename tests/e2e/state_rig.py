@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from reconciler.core.job import JobKind, JobSpec
 from reconciler.core.plan import PlanPolicy
 from reconciler.core.status import Condition, ConditionType
-from reconciler.ports import Clock, Progress, Registry
+from reconciler.core.transfers import Progress
+from reconciler.ports import Clock, Registry
 from reconciler.publish.http.connection import Limits
 from reconciler.publish.publisher import PublisherOptions
 from reconciler.publish.ring import RingSize

@@ -15,8 +15,8 @@ from reconciler.clock import SystemClock
 from reconciler.core.digest import Digest
 from reconciler.core.errors import TransientError
 from reconciler.core.job import Code
+from reconciler.core.stored import PartMeta
 from reconciler.net.client import Session
-from reconciler.ports import PartMeta
 from reconciler.transfer import segments
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.segments import LEAST_BYTES

@@ -18,7 +18,7 @@ import pytest
 from reconciler.clock import SystemClock
 from reconciler.core.errors import StalledError
 from reconciler.core.observed import StoreStatus
-from reconciler.ports import Progress
+from reconciler.core.transfers import Progress
 from reconciler.publish.read_models import READ_MODELS
 from reconciler.publish.service import ApiConfig, StateApi
 from reconciler.registry.sqlite import SqliteRegistry

@@ -14,7 +14,8 @@ from reconciler.core.digest import Digest, digest_of
 from reconciler.core.entry import FileSet
 from reconciler.core.errors import IntegrityError, StalledError, StoreMissingError, TransientError
 from reconciler.core.observed import Place
-from reconciler.ports import BlobStat, Part, PartMeta, PartStat, StoreScan
+from reconciler.core.stored import BlobStat, PartMeta, PartStat, StoreScan
+from reconciler.ports import Part
 
 CHUNK_BYTES = 256 * 1024
 

@@ -26,7 +26,9 @@ from reconciler.core.history import HistoryRow
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
 from reconciler.core.observed import FileIdentity, Place
 from reconciler.core.source import LocalFile
-from reconciler.ports import BlobStat, BlobStore, Clock, Concurrency, Figures, Progress, Registry
+from reconciler.core.stored import BlobStat
+from reconciler.core.transfers import Concurrency, Figures, Progress
+from reconciler.ports import BlobStore, Clock, Registry
 from reconciler.transfer.failure import FetchError
 
 BACK_OFF_S = 30.0

@@ -37,8 +37,9 @@ from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Job
 from reconciler.core.observed import BlobRow
+from reconciler.core.snapshot import Commit, RegistrySnapshot
 from reconciler.core.status import Condition
-from reconciler.ports import Clock, Commit, RegistrySnapshot
+from reconciler.ports import Clock
 
 EPOCH = "00000001"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.ports import Concurrency, Figures, Progress
+from reconciler.core.transfers import Concurrency, Figures, Progress
 
 IDLE = Figures(Concurrency(2, 2, 0, 16))
 """What a lane says of which nothing was asked yet."""

@@ -17,10 +17,10 @@ from reconciler.clock import SystemClock
 from reconciler.core.egress import host_port
 from reconciler.core.job import Code
 from reconciler.core.source import HuggingFaceFile, Source, WebFile
+from reconciler.core.stored import PartMeta
 from reconciler.net.client import Session
 from reconciler.net.wire import Resolve, resolve_by_system
 from reconciler.origins.catalog import SourceOrigins
-from reconciler.ports import PartMeta
 from tests.fakes.line import FaultyLine
 from tests.fakes.origin import Fault, OriginSimulator
 from tests.faults.process import Came, Download, command, told

@@ -21,9 +21,9 @@ from reconciler.core.digest import digest_of
 from reconciler.core.egress import EgressPolicy, parse_host_rule
 from reconciler.core.job import Code, JobKind, JobSpec
 from reconciler.core.source import WebFile
+from reconciler.core.stored import PartMeta
 from reconciler.net.client import Session
 from reconciler.origins.catalog import SourceOrigins
-from reconciler.ports import PartMeta
 from reconciler.transfer.attempt import Attempts
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.token import CancelToken

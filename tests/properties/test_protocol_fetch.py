@@ -18,10 +18,10 @@ from reconciler.core.egress import EgressPolicy
 from reconciler.core.job import Code, JobKind, JobSpec
 from reconciler.core.observed import Place
 from reconciler.core.source import WebFile
+from reconciler.core.stored import PartMeta
 from reconciler.net.failure import NetError
 from reconciler.net.request import Call, Headers, OriginRequest
 from reconciler.origins.catalog import SourceOrigins
-from reconciler.ports import PartMeta
 from reconciler.transfer.attempt import Attempts
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.token import Canceled, CancelToken

@@ -12,7 +12,7 @@ from reconciler.cli.render.table import folded, prose_table, table
 from reconciler.cli.reporting import reporter
 from reconciler.core.desired import Kind
 from reconciler.core.report import Exit
-from reconciler.ports import RegistrySnapshot
+from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.settings import Output, Settings
 
 WATCH_S = 1.0

@@ -14,10 +14,10 @@ from reconciler.cli.reporting import reporter
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.quantity import format_size
 from reconciler.core.report import Diagnostic, Exit
+from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.core.status import Condition
 from reconciler.plan.document import JsonObject, condition_document, error_documents
 from reconciler.plan.holds import node_hold, told
-from reconciler.ports import RegistrySnapshot
 from reconciler.settings import Settings
 from reconciler.writer_lock import writer_of
 

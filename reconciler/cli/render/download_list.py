@@ -13,9 +13,9 @@ from reconciler.core.digest import Digest
 from reconciler.core.job import Job, JobState
 from reconciler.core.quantity import format_duration, format_size
 from reconciler.core.report import Diagnostic
+from reconciler.core.stored import PartStat
 from reconciler.plan.document import JsonObject, instant
 from reconciler.plan.needs import Need
-from reconciler.ports import PartStat
 
 _WHERE = "mount the disk or pass the right --store-dir"
 

@@ -17,9 +17,9 @@ from reconciler.core.ledger import ledger_document
 from reconciler.core.observed import BlobRow
 from reconciler.core.quantity import format_size
 from reconciler.core.report import Diagnostic
+from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.core.status import Condition, ConditionType
 from reconciler.plan.document import JsonObject, condition_document, instant
-from reconciler.ports import RegistrySnapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from reconciler.core.digest import Digest
 from reconciler.core.job import Job, JobKind, JobSpec, JobState
 from reconciler.core.observed import BlobObserved
+from reconciler.core.transfers import Progress
 from reconciler.plan.document import instant
-from reconciler.ports import Progress
 from reconciler.publish.read_models.view import JsonObject, View
 from reconciler.publish.work import eta_s, percent
 

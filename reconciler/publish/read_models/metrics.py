@@ -13,7 +13,7 @@ from typing import NamedTuple
 from reconciler.core.desired import RETRY_BACKOFF_S, Transfer
 from reconciler.core.digest import Digest
 from reconciler.core.job import JobState
-from reconciler.ports import Concurrency, Figures, Progress
+from reconciler.core.transfers import Concurrency, Figures, Progress
 from reconciler.publish.read_models.view import Facts, JsonObject, View
 from reconciler.publish.tally import Tally
 

@@ -15,7 +15,7 @@ from reconciler.core.digest import Digest
 from reconciler.core.event import JsonValue
 from reconciler.core.job import JobSpec
 from reconciler.core.status import Condition, ConditionType
-from reconciler.ports import Figures, Progress
+from reconciler.core.transfers import Figures, Progress
 from reconciler.publish.machine import Machine
 from reconciler.publish.requests import Requests
 from reconciler.publish.status import Status

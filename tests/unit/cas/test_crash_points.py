@@ -21,7 +21,7 @@ from reconciler.cas.views import FileViews
 from reconciler.core.digest import Digest, digest_of, generation_id, is_digest
 from reconciler.core.entry import FileSet
 from reconciler.core.slot import SlotRecord, SlotTarget
-from reconciler.ports import PartMeta
+from reconciler.core.stored import PartMeta
 from reconciler.slots.link import LinkDriver
 from reconciler.slots.records import FileSlotRecords
 

@@ -20,7 +20,7 @@ from reconciler.core.digest import Digest, digest_of, generation_id
 from reconciler.core.entry import FileSet
 from reconciler.core.errors import StalledError, StoreMissingError, TransientError
 from reconciler.core.observed import Place
-from reconciler.ports import PartMeta
+from reconciler.core.stored import PartMeta
 from tests.require import require
 
 DATA = b"weights " * 100_000

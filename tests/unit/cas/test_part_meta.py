@@ -5,7 +5,7 @@ import json
 import pytest
 
 from reconciler.cas import part_meta
-from reconciler.ports import PartMeta
+from reconciler.core.stored import PartMeta
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.observed import NodeFacts, ObservedState, StoreStatus
 from reconciler.core.report import Diagnostic, Exit, RunReport
+from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.loop.down import TakenDown
 from reconciler.loop.steering import Decision, Deed
-from reconciler.ports import RegistrySnapshot
 from reconciler.settings import Settings
 from tests.unit.cli.plans import AT
 

@@ -13,8 +13,8 @@ from reconciler.assembly import Downloads
 from reconciler.cli.render.download_list import downloads
 from reconciler.cli.render.table import folded, prose_table
 from reconciler.core.job import Code, Job, JobKind, JobState
+from reconciler.core.stored import PartStat
 from reconciler.plan.needs import needs
-from reconciler.ports import PartStat
 from tests.builders import NOW, desired, digest, file, model
 from tests.unit.cli.programs import FakeProgram, run
 

@@ -22,7 +22,7 @@ from reconciler.core.digest import Digest
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.plan import Plan
 from reconciler.core.report import Result, ResultStatus
-from reconciler.ports import Progress
+from reconciler.core.transfers import Progress
 from tests.unit.cli.plans import AT, MINILM, OLD, fetch, first_converge, plan, switch, waiting_condition, web
 
 LABELS = {MINILM: "models/all-minilm-l6-v2", OLD: "models/old"}

@@ -9,9 +9,9 @@ import pytest
 from reconciler.core.change import DropDirective
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import StalledError, UnsafePlanError
+from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.loop.down import TakenDown
 from reconciler.loop.steering import Decision, Deed
-from reconciler.ports import RegistrySnapshot
 from tests.builders import NOW
 from tests.unit.cli.programs import FakeProgram, run
 

@@ -13,11 +13,11 @@ from reconciler.core.digest import digest_of
 from reconciler.core.job import Job
 from reconciler.core.plan import Plan, PlanPolicy
 from reconciler.core.report import Result, RunReport
+from reconciler.core.transfers import Progress
 from reconciler.loop.converge import Converger, Orders
 from reconciler.loop.last_good import AcceptedRevision, LastGood
 from reconciler.loop.node import Node
 from reconciler.loop.trigger import Trigger
-from reconciler.ports import Progress
 from tests.builders import PATHS
 from tests.fakes.blob_store import MemoryBlobStore
 from tests.fakes.clock import FakeClock

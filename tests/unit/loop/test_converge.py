@@ -18,9 +18,9 @@ from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import Place
 from reconciler.core.process import ProcessState
 from reconciler.core.report import Exit, ResultStatus
+from reconciler.core.transfers import Progress
 from reconciler.loop.converge import Orders
 from reconciler.loop.last_good import AcceptedRevision
-from reconciler.ports import Progress
 from reconciler.transfer.failure import FetchError
 from tests.builders import NOW, PATHS, desired, digest, file, model, process_slot, slot
 from tests.fakes.fake_lane import FakeLane

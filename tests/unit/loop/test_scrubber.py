@@ -9,8 +9,8 @@ from datetime import timedelta
 from reconciler.core.change import ChangeSet, OwnBlob, VerifyBlob
 from reconciler.core.digest import Digest, digest_of
 from reconciler.core.observed import Place
+from reconciler.core.stored import BlobStat
 from reconciler.loop.scrubber import Scrubber
-from reconciler.ports import BlobStat
 from tests.fakes.blob_store import MemoryBlobStore
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import MemoryRegistry

@@ -18,7 +18,7 @@ from reconciler.core.event import EventDraft, JsonValue, Topic
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import Place
 from reconciler.core.status import MAX_HISTORY
-from reconciler.ports import StoreScan
+from reconciler.core.stored import StoreScan
 from reconciler.transfer.failure import FetchError
 from tests.builders import COMMAND, NOW, desired, digest, file, model, process_slot, slot
 from tests.unit.loop.daemons import Served

@@ -15,11 +15,11 @@ from reconciler.core.errors import StalledError
 from reconciler.core.job import Job, JobState
 from reconciler.core.report import Exit, Result, ResultStatus
 from reconciler.core.status import Condition
+from reconciler.core.transfers import Progress
 from reconciler.loop.converge import Orders
 from reconciler.loop.directives import WITHHELD
 from reconciler.loop.last_good import AcceptedRevision
 from reconciler.plan.planner import pruning_only
-from reconciler.ports import Progress
 from tests.builders import NOW, PATHS, desired, digest, file, model
 from tests.fakes.views import MemoryViews
 from tests.unit.loop.machine import Heard, Machine

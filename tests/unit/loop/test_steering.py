@@ -11,10 +11,10 @@ from reconciler.core.desired import DesiredState
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import StalledError, UnsafePlanError
 from reconciler.core.job import Job, JobKind, JobState
+from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.core.status import Condition, ConditionType
 from reconciler.loop.directives import WITHHELD
 from reconciler.loop.steering import Decision, Deed, Operator, View, decide
-from reconciler.ports import RegistrySnapshot
 from reconciler.registry.decode import EMPTY
 from tests.builders import NOW, adapter, ago, desired, digest, directive, entry, files_of, model, process_slot, slot
 

@@ -13,7 +13,7 @@ from reconciler.core.observed import ObservedState
 from reconciler.core.plan import PlanPolicy
 from reconciler.core.report import Result
 from reconciler.core.status import Condition, ConditionType
-from reconciler.ports import Figures, Progress
+from reconciler.core.transfers import Figures, Progress
 from reconciler.publish.machine import Machine
 from reconciler.publish.read_models import READ_MODELS
 from reconciler.publish.read_models.view import View, view_of

@@ -7,7 +7,7 @@ import jsonpatch
 import pytest
 
 from reconciler.core.event import EventId
-from reconciler.ports import Progress
+from reconciler.core.transfers import Progress
 from reconciler.publish.documents import Documents, Patched
 from reconciler.publish.patch import same
 from reconciler.publish.status import Status

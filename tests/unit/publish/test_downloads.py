@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import BlobObserved
-from reconciler.ports import Figures
+from reconciler.core.transfers import Figures
 from reconciler.publish.read_models.view import NEAREST
 from tests.builders import NOW, ago, blob, desired, digest, gone, model, observed
 from tests.fakes.work import IDLE

@@ -14,7 +14,7 @@ from reconciler.core.observed import Place, StoreStatus
 from reconciler.core.plan import Footing, Fuse, SlotStanding
 from reconciler.core.report import Result, ResultStatus
 from reconciler.core.slot import LaunchFailure
-from reconciler.ports import Concurrency, Figures
+from reconciler.core.transfers import Concurrency, Figures
 from reconciler.publish.metrics import Metrics, Probes, outcome
 from reconciler.publish.status import Status
 from tests.builders import NOW, blob, digest, foreign, model, observed, target

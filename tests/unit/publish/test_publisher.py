@@ -15,7 +15,7 @@ from reconciler.core.event import EventDraft, EventId, JsonValue, Topic
 from reconciler.core.history import LedgerRow
 from reconciler.core.job import JobKind
 from reconciler.core.ledger import ledger_document
-from reconciler.ports import Concurrency
+from reconciler.core.transfers import Concurrency
 from reconciler.publish import publisher as publishing
 from reconciler.publish.documents import Documents
 from reconciler.publish.progress_events import Extras

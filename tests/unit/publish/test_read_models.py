@@ -14,8 +14,8 @@ from reconciler.core.report import Result, ResultStatus
 from reconciler.core.slot import AdapterTarget, Launch, LaunchFailure, SlotRecord, SlotTarget
 from reconciler.core.source import WebFile
 from reconciler.core.status import Condition, Past
+from reconciler.core.transfers import Concurrency, Figures
 from reconciler.plan.observed_document import decode_observed
-from reconciler.ports import Concurrency, Figures
 from reconciler.publish.status import SourceStatus
 from reconciler.publish.tally import Tally
 from tests.builders import (

@@ -12,8 +12,9 @@ from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import Event, Topic
 from reconciler.core.job import Job, JobKind, JobSpec
 from reconciler.core.observed import BlobRow
+from reconciler.core.snapshot import Commit
 from reconciler.core.source import LocalFile, Source, WebFile
-from reconciler.ports import Clock, Commit
+from reconciler.ports import Clock
 from reconciler.transfer.lane import ThreadLane
 from tests.fakes.attempts import FakeOrigins
 from tests.fakes.blob_store import MemoryBlobStore

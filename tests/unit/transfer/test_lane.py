@@ -20,7 +20,7 @@ from reconciler.core.history import LedgerRow
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.observed import FileIdentity, Place
 from reconciler.core.source import HuggingFaceFile, WebFile
-from reconciler.ports import BlobStat
+from reconciler.core.stored import BlobStat
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.report import Fetched, Report
 from reconciler.transfer.token import Stop

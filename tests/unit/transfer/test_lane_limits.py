@@ -14,7 +14,7 @@ from reconciler.core.errors import TransientError
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.job_table import TABLE
 from reconciler.core.observed import Place
-from reconciler.ports import Concurrency
+from reconciler.core.transfers import Concurrency
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.outcome import Received
 from reconciler.transfer.report import Fetched, Report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.desired import Limits
 from reconciler.core.digest import Digest, digest_of
-from reconciler.ports import Concurrency
+from reconciler.core.transfers import Concurrency
 from reconciler.transfer.permits import NO_HOST, Permits
 
 
