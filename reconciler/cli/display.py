@@ -47,6 +47,7 @@ class Display:
         self._view: ProgressView | None = None
         self._labels: dict[Digest, str] = {}
         self._waits: set[tuple[Digest, str | None]] = set()
+        self._passed_over: set[tuple[Digest, str]] = set()
         self.plan_shown = False
 
     def planned(self, plan: Plan) -> None:
@@ -70,6 +71,10 @@ class Display:
         for each in running:
             if each.spec.owners:
                 self._labels.setdefault(each.spec.digest, f"{each.spec.owners[0]}")
+            for why in each.passed_over:
+                if (each.spec.digest, why) not in self._passed_over:
+                    self._passed_over.add((each.spec.digest, why))
+                    self._line(f"passed over for {self._labels.get(each.spec.digest, each.spec.digest.short)}: {why}")
         for job in jobs:
             wait = (job.digest, instant(job.next_attempt_at))
             if job.state is JobState.WAITING and wait not in self._waits:

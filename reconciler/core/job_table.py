@@ -87,6 +87,8 @@ _NEVER = (
     Code.NOT_FOUND,
     Code.ADMISSION_DENIED,
 )
+_WHY_NOT = tuple(dict.fromkeys((*_LATER, *_NEVER)))
+# A source that was passed over failed for any of these reasons.
 _S = JobState
 _WORKING = (_S.ADMITTED, _S.DOWNLOADING, _S.VERIFYING)
 _UNDER_WAY = (_S.QUEUED, *_WORKING, _S.WAITING)
@@ -100,7 +102,7 @@ TABLE: Mapping[Happening, JobRow] = {
     Happening.MOVES: JobRow((_S.DOWNLOADING,), None, (Status.DOWNLOADING,)),
     Happening.RESUMED: JobRow((_S.ADMITTED, _S.DOWNLOADING), None, (Status.RESUMED,), (Code.RESUMED,)),
     Happening.DEGRADED: JobRow(_WORKING, None, (Status.DEGRADED,), (Code.SOFT_BUDGET,)),
-    Happening.NEXT_SOURCE: JobRow((_S.ADMITTED, _S.DOWNLOADING), None, (Status.DOWNLOADING,)),
+    Happening.NEXT_SOURCE: JobRow((_S.ADMITTED, _S.DOWNLOADING), None, (Status.DOWNLOADING,), _WHY_NOT),
     Happening.ALL_THERE: JobRow((_S.DOWNLOADING,), _S.VERIFYING, (Status.VERIFYING,)),
     Happening.READ_AGAIN: JobRow((_S.VERIFYING,), _S.DOWNLOADING),
     Happening.RIGHT: JobRow((_S.VERIFYING,), _S.COMPLETE, (Status.COMPLETE,)),

@@ -22,6 +22,8 @@ class Progress:
     """How long it has held a permit: what time budgets count."""
     bytes_per_s: float | None = None
     """How fast it is, smoothed over some seconds; None: it has just begun."""
+    passed_over: tuple[str, ...] = ()
+    """Why the sources before did not do, each as `SOURCE: CODE: WHY`."""
 
 
 @dataclass(frozen=True, slots=True)

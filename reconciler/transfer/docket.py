@@ -87,6 +87,8 @@ class Docket:
             elif row is not None and still_rests(row, record.spec, self._clock.now()):
                 self._take_rest(record, row)
             else:
+                if row is not None:
+                    self._patience.recall(record, row)
                 queued.append((record, row))
         for first in range(0, len(queued), JOBS_PER_COMMIT):
             self._record(queued[first : first + JOBS_PER_COMMIT])

@@ -97,7 +97,7 @@ def verdict(failures: Failures) -> Wait | Failed:
     The first that may recover says why the job waits; only when none can is the job an error, told
     by the last source: the ones before it were passed over on purpose.
     """
-    message = "; ".join(_told(source, error) for source, error in failures)
+    message = "; ".join(explained(source, error) for source, error in failures)
     for _, error in failures:
         if error.transient:
             return Wait(error.code, message, failures, for_sources=True)
@@ -116,5 +116,6 @@ def own_wait_s(attempts: int, jitter: float) -> float:
     return wait_s * (1.0 - JITTER * jitter)
 
 
-def _told(source: Source, error: FetchError) -> str:
+def explained(source: Source, error: FetchError) -> str:
+    """Why the source did not do, as `SOURCE: CODE: WHY`."""
     return f"{source.redacted}: {error.code}: {error.explained.removeprefix(f'{source.redacted}: ')}"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from reconciler.core.job import Code
+from reconciler.core.job import Code, Job, JobState, names_all
 from reconciler.core.source import Source
 from reconciler.ports import Clock
 from reconciler.transfer.failure import FetchError
@@ -46,6 +46,17 @@ class Patience:
         first = min((record.rests[source] for source, _ in outcome.failures), key=lambda rest: rest.until_s)
         delay_s = max(0.0, first.until_s - self._clock.monotonic())
         return Pause(delay_s, asked=asked_for_s(first.error) is not None)
+
+    def recall(self, record: Record, row: Job) -> None:
+        """What origins asked an earlier process for, as its `row` says, holds for those that are still declared."""
+        now = self._clock.now()
+        if row.state is not JobState.WAITING or not row.server_asked or row.next_attempt_at is None:
+            return
+        left_s = (row.next_attempt_at - now).total_seconds()
+        error = FetchError(row.code or Code.HTTP, "it asked for this wait before", transient=True, retry_after_s=left_s)
+        for source in record.spec.sources:
+            if names_all(row.message, (source,)):
+                record.rests[source] = SourceRest(error, 1, self._clock.monotonic() + left_s)
 
     def resting(self, record: Record) -> Mapping[Source, FetchError]:
         """The sources that are not to be asked now, and why; when all of them rest, none is left out."""

@@ -21,7 +21,7 @@ from reconciler.core.ledger import ledger_document
 from reconciler.core.source import Source
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.look import UNSEEN, Seen
-from reconciler.transfer.outcome import Failures
+from reconciler.transfer.outcome import Failures, asked_for_s
 from reconciler.transfer.running import Run
 
 NO_FACTS: Mapping[str, JsonValue] = {}
@@ -109,8 +109,8 @@ class Record:
         return same_work(replace(self.spec, held=None, held_until=None), self.wanted)
 
     def begin_anew(self) -> None:
-        """It is as if nothing had been tried."""
-        self.rests.clear()
+        """It is as if nothing had been tried; what origins asked for holds all the same."""
+        self.rests = {source: rest for source, rest in self.rests.items() if asked_for_s(rest.error) is not None}
         self.spent_s, self.is_degraded = 0.0, False
 
 

@@ -26,7 +26,18 @@ from reconciler.core.transfers import Progress
 from reconciler.ports import BlobStore, Clock
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.look import Seen
-from reconciler.transfer.outcome import Done, Failed, Failures, HostFull, Outcome, SetAside, Stopped, Wait, verdict
+from reconciler.transfer.outcome import (
+    Done,
+    Failed,
+    Failures,
+    HostFull,
+    Outcome,
+    SetAside,
+    Stopped,
+    Wait,
+    explained,
+    verdict,
+)
 from reconciler.transfer.permits import NO_HOST
 from reconciler.transfer.speed import Speed
 from reconciler.transfer.spending import Spending
@@ -134,6 +145,7 @@ class Run:
         self.corr_id = todo.corr_id
         self.next_source = todo.next_source
         self.failures = todo.failures
+        """Of the sources before the present one; replaced as a whole, as others read it."""
         self.resting = todo.resting
         self.number = todo.number
         self.token = CancelToken()
@@ -169,6 +181,7 @@ class Run:
             self.source,
             self.spending.spent_s,
             self.speed.bytes_per_s,
+            tuple(explained(source, error) for source, error in self.failures),
         )
 
     def turn_to(self, source: Source) -> None:
@@ -177,9 +190,16 @@ class Run:
         self.source = source.redacted
         self.state = JobState.DOWNLOADING
         if other:
-            self._dispatcher.note(self, Happening.NEXT_SOURCE, {"url": self.source})
+            self._dispatcher.note(self, Happening.NEXT_SOURCE, {"url": self.source, **self._last_failure()})
         elif not isinstance(source, LocalFile):
             self.announce()
+
+    def _last_failure(self) -> Mapping[str, JsonValue]:
+        """Nobody else tells of it once another source does."""
+        if not self.failures:
+            return {}
+        source, error = self.failures[-1]
+        return {"code": error.code.value, "error": explained(source, error)}
 
     def started(self, total_bytes: int | None, offset: int) -> None:
         """Report: the source is asked; which one, `turn_to` has told."""
@@ -293,26 +313,26 @@ class Worker:
         return _stoppable(lambda: self._rehash(run))
 
     def _fetch(self, run: Run, attempts: Fetching) -> Outcome:
-        start, failures = run.next_source, run.failures
+        start = run.next_source
         for number, source in enumerate(run.spec.sources[start:], start):
             if source in run.resting:
-                failures = (*failures, (source, run.resting[source]))
+                run.failures = (*run.failures, (source, run.resting[source]))
                 continue
             if number > start and not run.move(source, self._hub_host):
-                return HostFull(number, failures)
+                return HostFull(number, run.failures)
             run.turn_to(source)
             try:
                 fetched = _from_source(run, attempts, source)
             except FetchError as error:
                 if error.whole_job:
-                    return _without_room(error, failures)
-                failures = (*failures, (source, error))
+                    return _without_room(error, run.failures)
+                run.failures = (*run.failures, (source, error))
             except (TransientError, StoreMissingError) as error:
-                return _put_off(error, failures)
+                return _put_off(error, run.failures)
             else:
                 verified = VerifyBlob(run.spec.digest, fetched.size_bytes, self._clock.now(), fetched.link)
                 return Done(fetched.size_bytes, (verified,), received=fetched.received)
-        return verdict(failures)
+        return verdict(run.failures)
 
     def _rehash(self, run: Run) -> Outcome:
         digest, place = run.spec.digest, run.seen.place

@@ -270,6 +270,17 @@ def test_waiting_is_told_once_for_each_next_try() -> None:
     ]
 
 
+def test_why_a_source_was_passed_over_is_told_once() -> None:
+    err = io.StringIO()
+    watching = display(err)
+    watching.planned(first_converge())
+    job = replace(running(0), passed_over=("https://a.example/x: sha256-mismatch: got other bytes",))
+    for _ in range(3):
+        watching.progress((job,), ())
+    told = "passed over for models/all-minilm-l6-v2: https://a.example/x: sha256-mismatch: got other bytes"
+    assert err.getvalue().splitlines().count(told) == 1
+
+
 def test_a_source_and_its_code_are_told_once() -> None:
     err = io.StringIO()
     watching = display(err)

@@ -353,6 +353,23 @@ class TestMirrors:
         assert node.origins.asked == [A.redacted, B.redacted]
         assert node.statuses() == ["queued", "admitted", "started", "downloading", "complete"]
 
+    def test_why_a_source_was_passed_over_is_told_and_shown(self, node: Node) -> None:
+        spec = node.fetch(ONE, A, B)
+        node.origins.then(A, FetchError(Code.SHA256_MISMATCH, "got other bytes", hint="correct it"))
+        gate = node.origins.hold(B)
+        node.lane.ensure((spec,))
+        assert gate.arrived.wait(PATIENCE_S)
+        why = f"{A.redacted}: sha256-mismatch: got other bytes (correct it)"
+        assert [shown.passed_over for shown in node.lane.progress()] == [(why,)]
+        gate.opened.set()
+        node.wait_woken(1)
+        (event,) = [event for event in node.told("models/a") if event.payload["status"] == "downloading"]
+        assert (event.payload["url"], event.payload["code"], event.payload["error"]) == (
+            B.redacted,
+            "sha256-mismatch",
+            why,
+        )
+
     @pytest.mark.parametrize(
         "error",
         [
@@ -483,6 +500,16 @@ class TestLimits:
 
 
 class TestWaiting:
+    def test_a_source_that_is_declared_meanwhile_is_asked_and_the_one_that_asked_for_a_pause_is_not(
+        self, node: Node
+    ) -> None:
+        node.origins.then(A, FetchError(Code.HTTP, "503", transient=True, retry_after_s=3600))
+        node.lane.ensure((node.fetch(ONE, A),))
+        node.wait_woken(1)
+        node.lane.ensure((node.fetch(ONE, A, B),))
+        node.wait_woken(2)
+        assert node.origins.asked == [A.redacted, B.redacted]
+
     def test_a_long_pause_is_waited_out_without_a_permit_and_then_tried_again(self, node: Node) -> None:
         node.lane.set_limits(Limits(max=1, hard_cap=1, per_host=1))
         spec, other = node.fetch(ONE, A), node.fetch(TWO, B, owners=("models/b",))
@@ -1032,7 +1059,7 @@ class TestRecovery:
         assert node.registry.snapshot().jobs == {}
 
     @pytest.mark.parametrize(
-        ("now", "asked"), [((B,), [B]), ((A, B), [A]), ((B, A), [B]), ((A, C), []), ((C, A), []), ((A,), [])]
+        ("now", "asked"), [((B,), [B]), ((A, B), [B]), ((B, A), [B]), ((A, C), []), ((C, A), []), ((A,), [])]
     )
     def test_a_source_that_is_new_ends_a_pause_that_the_old_ones_asked_for(
         self, node: Node, now: tuple[WebFile, ...], asked: list[WebFile]

@@ -144,9 +144,9 @@ class TestSources:
         assert node.origins.asked == [A.redacted, B.redacted, B.redacted]
         assert node.row(spec.digest) is not None
 
-    def test_another_list_of_sources_is_a_new_beginning_for_all(self, node: Node) -> None:
+    def test_another_list_of_sources_is_a_new_beginning_for_all_that_did_not_ask_for_a_pause(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
-        node.origins.then(A, busy(3600))
+        node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
         node.lane.ensure((spec,))
         node.wait_woken(1)
         node.lane.ensure((replace(spec, sources=(A, B)),))
