@@ -169,7 +169,12 @@ class Converger:
             self._watcher.note(f"this is a bug in a transfer thread; please report it with these lines:\n{crash}")
         if look.plan.fuse is not None and first.fuse is None:
             self._watcher.note(f"{look.plan.fuse.message}; --confirm-prune {look.plan.fuse.confirm} lets it happen")
-        ended = Ended(first, look, self._results, self._timed_out, crashes)
+        if self._timed_out:
+            # The last look is older than what has begun since.
+            jobs = self._node.backends.registry.snapshot().jobs
+            look = replace(look, observed=replace(look.observed, jobs=jobs))
+        running = {each.spec.digest: each for each in self._node.backends.lane.progress()}
+        ended = Ended(first, look, self._results, self._timed_out, crashes, running)
         return run_report(ended, self._conditions(desired, look))
 
     def _conditions(self, desired: DesiredState, look: Look) -> tuple[Condition, ...]:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.action import Action, AdoptHash, Fetch, Promote
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive
 from reconciler.core.errors import ReconcilerError
-from reconciler.core.job import Code, JobState
+from reconciler.core.job import Code, Job, JobState
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.plan import Footing, Plan
+from reconciler.core.quantity import format_size
 from reconciler.core.report import Diagnostic, Exit, Result, ResultStatus, RunReport, worst
 from reconciler.core.status import Condition
+from reconciler.core.transfers import Progress
 from reconciler.loop.node import Look
 from reconciler.plan.holds import SUSPENDED, is_held, node_hold, told
 from reconciler.plan.opening import awaits_window
 from reconciler.plan.steps import fetch_id
 
 STORE_HINT = "mount the disk it lies on or pass the right --store-dir; nothing is fetched or deleted until then"
+
+_AT_WORK = (JobState.QUEUED, JobState.ADMITTED, JobState.DOWNLOADING, JobState.VERIFYING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Ended:
     timed_out: bool = False
     crashes: tuple[str, ...] = ()
     """Tracebacks of bugs in transfer threads."""
+    running: Mapping[Digest, Progress] = field(default_factory=dict[Digest, Progress])
+    """How far the jobs are that the end of the run stops."""
 
 
 def failures(results: Iterable[Result]) -> Mapping[str, Result]:
@@ -123,12 +129,30 @@ def _result(action: Action, left: Mapping[str, Action], ended: Ended) -> Result:
         return Result(action.id, ResultStatus.WAITING, None, waits.message)
     result = last or Result(action.id, ResultStatus.WAITING)
     job = ended.look.observed.jobs.get(Digest(action.name)) if action.is_job else None
+    if ended.timed_out and action.is_job and result.status is ResultStatus.WAITING and _is_at_work(job):
+        return replace(result, message=_out_of_time(Digest(action.name), ended))
     if job is None or result.status is ResultStatus.BLOCKED:
         return result
     is_willing = job.server_asked or job.awaits_window
     failed = job.state is JobState.ERROR or (job.state is JobState.WAITING and not is_willing)
     status = ResultStatus.FAILED if failed and job.code is not None else ResultStatus.WAITING
     return Result(action.id, status, job.code, job.message or f"{job.state} when the run ended")
+
+
+def _is_at_work(job: Job | None) -> bool:
+    """Whether nothing but the end of the run stops it; one that is not known had just begun or ended."""
+    return job is None or job.state in _AT_WORK
+
+
+def _out_of_time(digest: Digest, ended: Ended) -> str:
+    """That the time was over, and how much a later run goes on from, as far as it is known."""
+    running, blob = ended.running.get(digest), ended.look.observed.blobs.get(digest)
+    done_bytes = running.done_bytes if running is not None else blob.part_bytes if blob is not None else None
+    if not done_bytes:
+        return "--timeout was reached"
+    total_bytes = None if running is None else running.total_bytes
+    of = "" if total_bytes is None else f" of {format_size(total_bytes)}"
+    return f"--timeout was reached; {format_size(done_bytes)}{of} are kept"
 
 
 def _given_up(action: Action, left: Plan) -> Result | None:

@@ -135,6 +135,23 @@ def test_the_time_can_run_out(machine: Machine) -> None:
     report = machine.run(desired(model("a", file("a", size=None))), Orders(timeout_s=15.0, accept=ACCEPT))
     assert report.exit_code is Exit.NOT_CONVERGED
     assert machine.heard.ticks >= 1
+    assert report.results[0].message == "--timeout was reached"
+
+
+def test_what_the_time_ran_out_for_says_how_much_of_it_is_kept(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.serves("a")
+    machine.lane.held.add(digest("a"))
+    machine.heard.clock, machine.heard.tick_s = machine.clock, 10.0
+    progress = FakeLane.progress
+    monkeypatch.setattr(
+        FakeLane,
+        "progress",
+        lambda lane: tuple(replace(p, done_bytes=4_300_000, total_bytes=8_400_000) for p in progress(lane)),
+    )
+    report = machine.run(desired(model("a", file("a", size=None))), Orders(timeout_s=15.0, accept=ACCEPT))
+    assert report.results[0].message == "--timeout was reached; 4.3 MB of 8.4 MB are kept"
 
 
 def test_a_saved_plan_is_refused_once_the_machine_differs(machine: Machine) -> None:
