@@ -129,5 +129,6 @@ def _ended(action: Action, result: Result) -> str:
         return f"failed {word} {subject(action)}{code}: {message}"
     if result.code is Code.CACHED:
         return f"done {word} {subject(action)}: already in the store"
-    size = f" ({format_size(action.size_bytes)})" if action.size_bytes else ""
+    size_bytes = action.size_bytes if result.size_bytes is None else result.size_bytes
+    size = f" ({format_size(size_bytes)})" if size_bytes else ""
     return f"done {word} {subject(action)}{size}"

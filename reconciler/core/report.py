@@ -90,6 +90,8 @@ class Result:
     reason: str = ""
     """CamelCase, of an instant action that failed or an action that is withheld; empty where another word says it."""
     hint: str | None = None
+    size_bytes: int | None = None
+    """Of the blob that a job completed: a plan may know less of it, or only what was left to fetch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,9 +111,14 @@ def job_ended(action: Action, observed: ObservedState, left: Iterable[str]) -> R
     blob = observed.blobs.get(Digest(action.name))
     has_bytes = blob is not None and blob.place is not None
     if has_bytes or not isinstance(operation, Fetch | AdoptHash) or fetch_id(operation.digest) in left:
-        return Result(action.id, ResultStatus.DONE)
+        return _done(action, observed)
     message = "its bytes were not what their name says and were moved to corrupt/"
     return Result(action.id, ResultStatus.FAILED, Code.SHA256_MISMATCH, message)
+
+
+def _done(action: Action, observed: ObservedState) -> Result:
+    blob = observed.blobs.get(Digest(action.name)) if action.is_job else None
+    return Result(action.id, ResultStatus.DONE, size_bytes=None if blob is None else blob.size_bytes)
 
 
 def _result(action: Action, left: Mapping[str, Action], ended: Ended) -> Result:
@@ -123,7 +128,7 @@ def _result(action: Action, left: Mapping[str, Action], ended: Ended) -> Result:
         given_up = _given_up(action, ended.look.plan)
         if given_up is not None:
             return given_up
-        return last if last is not None and _is_final(last) else Result(action.id, ResultStatus.DONE)
+        return last if last is not None and _is_final(last) else _done(action, ended.look.observed)
     waits = left[action.id].waits
     if waits is not None and awaits_window(left[action.id]):
         return Result(action.id, ResultStatus.WAITING, None, waits.message)

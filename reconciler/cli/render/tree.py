@@ -160,9 +160,11 @@ def _further(counts: PlanCounts) -> list[str]:
 def outcome_line(report: RunReport, actions: Mapping[str, Action]) -> str:
     """The last line of a run."""
     ended = {status: [r for r in report.results if r.status is status] for status in ResultStatus}
-    done = [actions[result.id] for result in ended[ResultStatus.DONE] if result.id in actions]
-    fetched = [action for action in done if isinstance(action.operation, Fetch)]
-    size_bytes = sum(action.size_bytes or 0 for action in fetched)
+    results = [(result, actions[result.id]) for result in ended[ResultStatus.DONE] if result.id in actions]
+    done = [action for _, action in results]
+    fetched = [(result, action) for result, action in results if isinstance(action.operation, Fetch)]
+    sizes = (action.size_bytes if result.size_bytes is None else result.size_bytes for result, action in fetched)
+    size_bytes = sum(size or 0 for size in sizes)
     figures = [
         f"{len(fetched)} fetched" + (f" ({format_size(size_bytes)})" if size_bytes else ""),
         count(sum(isinstance(a.operation, WriteEntry | RemoveEntry) for a in done), "entry", "entries"),

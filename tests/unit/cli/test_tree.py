@@ -185,6 +185,12 @@ def test_a_good_run_ends_with_its_totals() -> None:
     ]
 
 
+def test_the_totals_are_of_what_the_blobs_are_where_a_plan_did_not_know() -> None:
+    made = plan(fetch(size_bytes=None))
+    report = RunReport(Exit.OK, made, (Result(made.actions[0].id, ResultStatus.DONE, size_bytes=2_100_000),))
+    assert render_outcome(report, Style(80))[-1].startswith("Done: 1 fetched (2.1 MB), ")
+
+
 def test_a_bad_run_lists_what_is_not_done_with_code_and_next_try() -> None:
     made = first_converge()
     entry, slot = made.actions[1:]

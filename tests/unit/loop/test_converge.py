@@ -138,6 +138,15 @@ def test_the_time_can_run_out(machine: Machine) -> None:
     assert report.results[0].message == "--timeout was reached"
 
 
+def test_what_was_fetched_is_as_large_as_its_blob(machine: Machine) -> None:
+    """A plan made while it ran knows only what was left of it, and one made before may know nothing."""
+    machine.serves("a")
+    report = machine.run(desired(model("a", file("a", size=None))))
+    heard = machine.heard.acted_on
+    told = [result for action, result in heard if action.is_job and result.status is ResultStatus.DONE]
+    assert [result.size_bytes for result in (*told, report.results[0])] == [len(b"a")] * 2
+
+
 def test_what_the_time_ran_out_for_says_how_much_of_it_is_kept(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
