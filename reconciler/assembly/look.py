@@ -144,13 +144,13 @@ def _grows(digest: Digest, jobs: Mapping[Digest, Job]) -> bool:
 def _rates(
     before: Mapping[Digest, PartStat], after: Mapping[Digest, PartStat], jobs: Mapping[Digest, Job], took_s: float
 ) -> Mapping[Digest, float]:
-    """Of what began anew meanwhile nothing is known."""
+    """Of what began anew meanwhile nothing is known, nor of what did not grow: bytes may come in longer steps."""
     grown = {
         digest: part.size_bytes - before[digest].size_bytes
         for digest, part in after.items()
         if digest in before and _grows(digest, jobs)
     }
-    return {digest: size / took_s for digest, size in grown.items() if size >= 0}
+    return {digest: size / took_s for digest, size in grown.items() if size > 0}
 
 
 def accepted(settings: Settings) -> DesiredState | None:

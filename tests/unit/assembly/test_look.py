@@ -1,0 +1,35 @@
+"""What is told of downloads that run: only what the look itself saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.assembly.build import open_registry
+from reconciler.assembly.look import read_downloads
+from reconciler.cas.files import FileBlobStore
+from reconciler.core.change import ChangeSet, PutJob, SetFact
+from reconciler.core.job import Job, JobKind, JobState
+from reconciler.observe import STORE_ID
+from reconciler.settings import load_settings
+from reconciler.writer_lock import WriterLock
+from tests.builders import NOW, digest
+
+
+def test_what_did_not_grow_while_it_was_watched_has_no_rate(tmp_path: Path) -> None:
+    """Its bytes may come in steps that are longer than the watch."""
+    settings = load_settings({"state_dir": tmp_path / "state"})
+    store, wanted = FileBlobStore(settings.store_dir), digest("a")
+    with WriterLock(settings.state_dir) as lock:
+        lock.acquire(command="reconcile", started_at=NOW)
+        store.initialise("0" * 32)
+        job = Job(wanted, JobKind.FETCH, JobState.DOWNLOADING, 1, NOW)
+        with open_registry(settings) as registry:
+            registry.commit(ChangeSet((SetFact(STORE_ID, "0" * 32), PutJob(job))))
+        with store.open_part(wanted) as part:
+            part.write(b"some")
+
+            found = read_downloads(settings, watch_s=0.01)
+
+    assert found.jobs[wanted].state is JobState.DOWNLOADING
+    assert found.parts[wanted].size_bytes == len(b"some")
+    assert not found.bytes_per_s
