@@ -36,6 +36,7 @@ def page() -> str:
         "## Exit codes",
         table(("exit", "name", "meaning"), ((str(e.value), code(e.name), EXIT_MEANING[e]) for e in Exit)),
         "When several apply, the first of these is the exit code: " + ", ".join(str(e.value) for e in PRECEDENCE) + ".",
+        "A `serve` that SIGTERM stops has done what it was told and gives 0, so that systemd counts no failure.",
         "A source that does not answer gives 1: the job is kept `waiting` by our own back-off, and a later run tries "
         "again at once. It is 5 only when the origin or a window asks for the wait, or when `--timeout` ended the "
         "run.",
