@@ -7,7 +7,7 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -54,7 +54,8 @@ class WriterLock:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             self._lock(fd)
-            holder = LockHolder(os.getpid(), url, started_at.isoformat(), command, _namespace())
+            since = started_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            holder = LockHolder(os.getpid(), url, since, command, _namespace())
             self._write_holder(fd, holder)
             self._holder = holder
         except BaseException:
@@ -96,7 +97,7 @@ class WriterLock:
             who = f"process {holder.pid} ({holder.command}){where}, since {holder.started_at}"
         return WriterLockedError(
             f"the state directory {self._path.parent} is being written by {who}",
-            hint="wait for it to end, or stop it",
+            hint=_way_on(holder),
         )
 
     def _write_holder(self, fd: int, holder: LockHolder) -> None:
@@ -104,6 +105,12 @@ class WriterLock:
         with storage_errors("write", self._path):
             os.pwrite(fd, data, 0)
             os.ftruncate(fd, len(data))
+
+
+def _way_on(holder: LockHolder | None) -> str:
+    if holder is not None and holder.command.split()[1:2] == ["serve"]:
+        return "it follows its manifests by itself: change them, or stop it"
+    return "wait for it to end, or stop it"
 
 
 def writer_of(state_dir: PathText) -> LockHolder | None:

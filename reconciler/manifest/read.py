@@ -84,7 +84,8 @@ def _read_list(node: Node, kind: ListType[Any], origin: Origin, problems: Proble
 
 def _read_groups(node: Node, kind: GroupList, origin: Origin, problems: Problems) -> object:
     if not isinstance(node, ListNode):
-        _add_wrong_kind(node, "a list", origin, problems)
+        hint = "write a list: each item begins with `- `" if isinstance(node, MapNode) else None
+        _add_wrong_kind(node, "a list", origin, problems, hint)
         return _WRONG
     return tuple(read_group(item, kind.item, _below(origin, i), item, problems) for i, item in enumerate(node.items))
 

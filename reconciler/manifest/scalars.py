@@ -299,7 +299,15 @@ BYTES_PER_SECOND = ScalarType(_bytes_per_second, POSITIVE_SIZE.schema)
 def _share(least: str, wanted: str) -> ScalarType[float]:
     pattern = rf"^{least}(100(\.0{{1,9}})?|[0-9]{{1,2}}(\.[0-9]{{1,9}})?)%$"
     text_of = _matching(pattern, wanted)
-    return ScalarType(lambda node: parse_share(text_of(node)), {"type": "string", "pattern": pattern})
+
+    def parse(node: ScalarNode) -> float:
+        try:
+            return parse_share(text_of(node))
+        except BadValueError as error:
+            meant = f"{node.text}%"
+            raise BadValueError(f"{error}", f"write {meant}" if re.fullmatch(pattern, meant) else None) from error
+
+    return ScalarType(parse, {"type": "string", "pattern": pattern})
 
 
 SHARE = _share("", "a percentage from 0% to 100%")

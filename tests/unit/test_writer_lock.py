@@ -62,6 +62,8 @@ def test_a_second_writer_is_told_who_the_first_is_and_changes_nothing(
         acquire(tmp_path / "state")
 
     assert f"process {holder.pid} (reconcile serve) at http://127.0.0.1:7070" in caught.value.message
+    assert caught.value.message.endswith(", since 2026-01-05T00:00:00Z")
+    assert caught.value.hint == "it follows its manifests by itself: change them, or stop it"
     assert caught.value.reason == "WriterLocked"
     assert (tmp_path / "state" / "lock").read_bytes() == before
 

@@ -325,3 +325,15 @@ def test_what_the_loader_refuses_the_schema_refuses_too(section: dict[str, objec
     document = {"apiVersion": "reconciler/v1", **section}
     assert loaded(file(json.dumps(document))).desired is None
     assert not VALIDATOR.is_valid(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("budgets: {degrade_at: 80}\n", "write 80%"),
+        ("budgets: {degrade_at: 800}\n", None),
+        ("schedule: {downloads: {between: 22:00-06:00}}\n", "write a list: each item begins with `- `"),
+    ],
+)
+def test_the_hint_at_a_share_or_a_list_is_what_was_meant(text: str, meant: str | None) -> None:
+    assert hint(body(text)) == meant
