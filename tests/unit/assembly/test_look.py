@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconciler.assembly.build import open_registry
-from reconciler.assembly.look import read_downloads
+from reconciler.assembly.look import read_downloads, read_registry
 from reconciler.cas.files import FileBlobStore
-from reconciler.core.change import ChangeSet, PutJob, SetFact
+from reconciler.core.change import ChangeSet, PutCondition, PutJob, SetFact
 from reconciler.core.job import Job, JobKind, JobState
+from reconciler.core.status import Condition, ConditionType
 from reconciler.observe import STORE_ID
 from reconciler.settings import load_settings
 from reconciler.writer_lock import WriterLock
@@ -33,3 +34,18 @@ def test_what_did_not_grow_while_it_was_watched_has_no_rate(tmp_path: Path) -> N
     assert found.jobs[wanted].state is JobState.DOWNLOADING
     assert found.parts[wanted].size_bytes == len(b"some")
     assert not found.bytes_per_s
+
+
+def test_nothing_is_said_to_make_progress_where_no_process_is_at_work(tmp_path: Path) -> None:
+    settings = load_settings({"state_dir": tmp_path / "state"})
+    condition = Condition("models/a", ConditionType.READY, False, "Progressing", "fetch: not in the store", "r", NOW)
+    with open_registry(settings) as registry:
+        registry.commit(ChangeSet((PutCondition(condition),)))
+    with WriterLock(settings.state_dir) as lock:
+        lock.acquire(command="reconcile", started_at=NOW)
+        assert read_registry(settings).conditions == (condition,)
+
+    (told,) = read_registry(settings).conditions
+    assert (told.reason, told.message) == ("Interrupted", "no process is at work; the next run goes on")
+    with open_registry(settings) as registry:
+        assert registry.snapshot().conditions == (condition,), "what is recorded stays"
