@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
@@ -11,6 +12,7 @@ from reconciler.cli.render.inventory import blob_status, directive_document, job
 from reconciler.cli.render.table import prose_table
 from reconciler.cli.render.text import count, printable, time_of, wrap
 from reconciler.cli.reporting import reporter
+from reconciler.core.digest import Digest
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.quantity import format_size
 from reconciler.core.report import Diagnostic, Exit
@@ -32,6 +34,13 @@ class _Held:
     """Of all, with what the incomplete ones have so far."""
     part_bytes: int
     """Of these alone."""
+    by_status: Mapping[str, int]
+    """How many there are; a digest of which no byte has come is none of them."""
+
+    @property
+    def number(self) -> int:
+        """Of all blobs."""
+        return sum(self.by_status.values())
 
 
 def status(*, output: OutputOption = None, places: Places = NOWHERE, context: Given) -> int:
@@ -65,7 +74,7 @@ def _shown(snapshot: RegistrySnapshot) -> list[Condition]:
 
 
 def _lines(settings: Settings, snapshot: RegistrySnapshot, held: _Held, width: int | None) -> list[str]:
-    lines = [f"State: {settings.state_dir}", f"Store: {settings.store_dir}", f"Blobs: {_blobs(snapshot, held)}"]
+    lines = [f"State: {settings.state_dir}", f"Store: {settings.store_dir}", f"Blobs: {_blobs(held)}"]
     writer = writer_of(settings.state_dir)
     if writer is not None:
         where = f" at {writer.url}" if writer.url else ""
@@ -100,13 +109,20 @@ def _held(snapshot: RegistrySnapshot, observed: ObservedState) -> _Held:
     found = [blob for digest in incomplete if (blob := observed.blobs.get(digest)) is not None]
     part_bytes = sum(blob.part_bytes or 0 for blob in found)
     unproved_bytes = sum(blob.size_bytes or 0 for blob in found)
-    return _Held(sum(whole) + unproved_bytes + part_bytes, part_bytes)
+    held = (
+        blob for digest, blob in snapshot.blobs.items() if blob.verified_at is not None or _has_bytes(observed, digest)
+    )
+    return _Held(sum(whole) + unproved_bytes + part_bytes, part_bytes, Counter(map(blob_status, held)))
 
 
-def _blobs(snapshot: RegistrySnapshot, held: _Held) -> str:
-    by_status = Counter(blob_status(blob) for blob in snapshot.blobs.values())
-    others = "".join(f", {number} {name}" for name, number in sorted(by_status.items()) if name != "verified")
-    return f"{len(snapshot.blobs)} ({format_size(held.size_bytes)}){others}"
+def _has_bytes(observed: ObservedState, digest: Digest) -> bool:
+    blob = observed.blobs.get(digest)
+    return blob is not None and (blob.place is not None or blob.part_bytes is not None)
+
+
+def _blobs(held: _Held) -> str:
+    others = "".join(f", {number} {name}" for name, number in sorted(held.by_status.items()) if name != "verified")
+    return f"{held.number} ({format_size(held.size_bytes)}){others}"
 
 
 def _jobs(snapshot: RegistrySnapshot) -> str:
@@ -115,7 +131,6 @@ def _jobs(snapshot: RegistrySnapshot) -> str:
 
 
 def _document(settings: Settings, snapshot: RegistrySnapshot, held: _Held) -> JsonObject:
-    by_status = Counter(blob_status(blob) for blob in snapshot.blobs.values())
     suspended = node_hold(snapshot.directives)
     return {
         "state_dir": str(settings.state_dir),
@@ -125,10 +140,10 @@ def _document(settings: Settings, snapshot: RegistrySnapshot, held: _Held) -> Js
         "revision": snapshot.facts.get("revision"),
         "suspended": None if suspended is None else directive_document(suspended),
         "blobs": {
-            "count": len(snapshot.blobs),
+            "count": held.number,
             "bytes": held.size_bytes,
             "part_bytes": held.part_bytes,
-            **dict(sorted(by_status.items())),
+            **dict(sorted(held.by_status.items())),
         },
         "jobs": [job_document(snapshot.jobs[digest]) for digest in sorted(snapshot.jobs)],
         "conditions": [condition_document(condition) for condition in snapshot.conditions],
