@@ -23,6 +23,7 @@ from reconciler.core.ledger import ledger_schema_text
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.report import Diagnostic
 from reconciler.core.snapshot import RegistrySnapshot
+from reconciler.core.status import Condition, ConditionType
 from reconciler.core.stored import PartStat
 from reconciler.loop.last_good import LastGood
 from reconciler.loop.revisions import last_desired
@@ -124,6 +125,8 @@ class Downloads:
     """How large the partial downloads are to be, as far as their sources told."""
     bytes_per_s: Mapping[Digest, float] = field(default_factory=dict[Digest, float])
     """How fast those grow that run; nothing if they were not watched."""
+    conditions: Mapping[str, Condition] = field(default_factory=dict[str, Condition])
+    """By reference, why the objects are not ready that are not."""
 
 
 def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
@@ -145,7 +148,8 @@ def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
     needed = {} if desired is None else needs(desired)
     sizes = {digest: size for digest in found.parts if (size := store.whole_bytes(digest)) is not None}
     now = SystemClock().now()
-    return Downloads(snapshot.jobs, found.parts, needed, now, problem, found.unreadable, sizes, rates)
+    unready = {c.object: c for c in snapshot.conditions if c.type is ConditionType.READY and not c.status}
+    return Downloads(snapshot.jobs, found.parts, needed, now, problem, found.unreadable, sizes, rates, unready)
 
 
 def _grows(digest: Digest, jobs: Mapping[Digest, Job]) -> bool:

@@ -10,11 +10,12 @@ from reconciler.cli.rate import format_rate
 from reconciler.cli.render.inventory import Listing, job_document, job_stand
 from reconciler.cli.render.text import time_of, without_code
 from reconciler.core.digest import Digest
-from reconciler.core.job import Job, JobState
+from reconciler.core.job import Code, Job, JobState, reason_of
 from reconciler.core.quantity import format_duration, format_size
 from reconciler.core.report import Diagnostic
 from reconciler.core.stored import PartStat
 from reconciler.plan.document import JsonObject, instant
+from reconciler.plan.holds import HELD_REASONS
 from reconciler.plan.needs import Need
 
 _WHERE = "mount the disk or pass the right --store-dir"
@@ -107,12 +108,25 @@ def _row(digest: Digest, job: Job | None, place: int | None, found: Downloads) -
         format_rate(found.bytes_per_s.get(digest)),
         _age(part, found.at),
         ", ".join(need.owners) if need is not None else "nothing",
-        "" if job is None else _why(job),
+        _why(digest, job, found),
     )
 
 
-def _why(job: Job) -> str:
-    """Why it stands where it does, and until when."""
+def _why(digest: Digest, job: Job | None, found: Downloads) -> str:
+    """Why it stands where it does, and until when: what rests or has no job, as its object says."""
+    own = "" if job is None else _own_reason(job)
+    if own and job is not None and job.state is not JobState.CANCELED:
+        return own
+    if job is not None and job.state not in (JobState.PAUSED, JobState.CANCELED):
+        return "for a permit" if job.state is JobState.QUEUED and job.code is None else ""
+    need = found.needed.get(digest)
+    told = [found.conditions[ref] for ref in (need.owners if need else ()) if ref in found.conditions]
+    if not told or told[0].reason == reason_of(Code.INTERRUPTED):
+        return own
+    return told[0].message if told[0].reason in HELD_REASONS else f"{told[0].reason}: {told[0].message}"
+
+
+def _own_reason(job: Job) -> str:
     next_try = "" if job.next_attempt_at is None else f"next try {time_of(job.next_attempt_at)}"
     code = "" if job.code is None or job.code == job_stand(job) else job.code
     standing = ", ".join(part for part in (code, next_try) if part)

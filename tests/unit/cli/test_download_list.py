@@ -13,6 +13,7 @@ from reconciler.assembly import Downloads
 from reconciler.cli.render.download_list import downloads
 from reconciler.cli.render.table import folded, prose_table
 from reconciler.core.job import Code, Job, JobKind, JobState
+from reconciler.core.status import Condition, ConditionType
 from reconciler.core.stored import PartStat
 from reconciler.plan.needs import needs
 from tests.builders import NOW, desired, digest, file, model
@@ -235,3 +236,22 @@ def test_a_part_of_any_time_is_listed(mtime_ns: int, shown: str) -> None:
 def test_times_of_files_are_exact_to_the_microsecond() -> None:
     assert PartStat(0, 1_000_001_999).modified_at == datetime(1970, 1, 1, 0, 0, 1, 1, tzinfo=UTC)
     assert PartStat(0, -1_000).modified_at == datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "message", "why"),
+    [
+        (JobState.PAUSED, "Paused", "paused by kim since 2026-01-05T12:00:00Z", "paused by kim since 2026-01-05"),
+        (JobState.CANCELED, "Canceled", "canceled by kim", "canceled by kim"),
+        (None, "SizeLimit", "larger than budgets.max_size", "SizeLimit: larger than budgets.max_size"),
+        (JobState.QUEUED, "Progressing", "fetch: not in the store", "for a permit"),
+    ],
+)
+def test_what_does_not_run_says_why(state: JobState | None, reason: str, message: str, why: str) -> None:
+    jobs = () if state is None else (job("a", state, code=Code.CANCELED if state is JobState.CANCELED else None),)
+    found = made(*jobs, parts={"a": part(7, hours=1)}, wanted=(model("a"),))
+    condition = Condition("models/a", ConditionType.READY, False, reason, message, "r", NOW)
+
+    text = out("downloads", replace(found, conditions={"models/a": condition}))
+
+    assert f"models/a  {why}" in text
