@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from reconciler.assembly.build import locked_node, new_id, observe_with, open_registry, policy_of, unlocked_node
 from reconciler.assembly.look import accepted
-from reconciler.assembly.relief import DISK_FULL, freed_parts
+from reconciler.assembly.relief import DISK_FULL, freed_parts, removed_parts
 from reconciler.cas.files import FileBlobStore
 from reconciler.clock import SystemClock
 from reconciler.core.action import AdoptHash
@@ -36,6 +36,7 @@ from reconciler.writer_lock import writer_of
 
 HISTORY_SEARCHED = 10_000
 LATER = "; no process is at work here, so it counts from the next run on"
+BY_OTHERS = "; the process that is at work here, or the next run, removes what it has"
 AT_ONCE = ", because the disk was too full to record this before"
 
 
@@ -70,8 +71,16 @@ def undelete(settings: Settings, subject: str, observer: Watcher) -> tuple[str, 
 
 
 def steer(settings: Settings, deed: Deed, subject: str, reason: str) -> Decision:
-    """The directive is committed. Takes no lock: another process may write, and sees it within a second."""
+    """The directive is committed. Waits for no lock: another process may write, and sees it within a second.
+
+    What a cancellation ends is removed here if nobody else writes.
+    """
     decision = _decided_on_a_full_disk(settings, deed, subject, reason)
+    removed_bytes = removed_parts(settings, decision.ends)
+    if removed_bytes is None:
+        return replace(decision, message=f"{decision.message}{BY_OTHERS}")
+    if removed_bytes:
+        return replace(decision, message=f"{decision.message}; its {format_size(removed_bytes)} are removed now")
     if decision.changes and writer_of(settings.state_dir) is None:
         return replace(decision, message=f"{decision.message}{LATER}")
     return decision

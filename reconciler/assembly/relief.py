@@ -1,4 +1,4 @@
-"""A cancellation on a full disk: what it would free goes first, so that there is room to record it."""
+"""What canceled downloads have is removed by the command itself, where no other process is at work."""
 
 from __future__ import annotations
 
@@ -18,16 +18,29 @@ from reconciler.writer_lock import WriterLock
 DISK_FULL = "DiskInsufficient"
 
 
+def removed_parts(settings: Settings, digests: frozenset[Digest]) -> int | None:
+    """The partial downloads of `digests` are gone; how many bytes they had. None: another process may write them."""
+    store = FileBlobStore(settings.store_dir)
+    if digests.isdisjoint(store.scan().parts):
+        return 0
+    with WriterLock(settings.state_dir) as lock:
+        try:
+            lock.acquire(command=command_line(), started_at=SystemClock().now())
+        except WriterLockedError:
+            return None
+        return _remove(store, digests)
+
+
 @contextmanager
 def freed_parts(settings: Settings, digests: frozenset[Digest], full: TransientError) -> Iterator[int]:
-    """The partial downloads of `digests` are gone; how many bytes they had. Nobody else writes until the context ends.
+    """As `removed_parts`, before the disk has room to record why. Nobody else writes until the context ends.
 
     Raises `full`, with what a person can do, if another process may be at work on them, and if they hold nothing of
     the disk that the registry lies on.
     """
     store = FileBlobStore(settings.store_dir)
-    sizes = {digest: part.size_bytes for digest, part in store.scan().parts.items() if digest in digests}
-    if not any(sizes.values()):
+    parts = store.scan().parts
+    if not any(part.size_bytes for digest, part in parts.items() if digest in digests):
         raise _hinted(full, f"make room on the file system of {settings.state_dir}; this download holds nothing there")
     if _disk(settings.store_dir) != _disk(settings.state_dir):
         where = f"what this download has seems to lie on another one, that of {settings.store_dir}"
@@ -38,9 +51,7 @@ def freed_parts(settings: Settings, digests: frozenset[Digest], full: TransientE
         except WriterLockedError as error:
             then = "end it and run this again: what the download has is then removed first"
             raise _hinted(full, f"{error.message}; {then}") from error
-        for digest in sorted(sizes):
-            store.remove_part(digest)
-        freed_bytes = sum(sizes.values())
+        freed_bytes = _remove(store, digests)
         try:
             yield freed_bytes
         except TransientError as error:
@@ -48,6 +59,14 @@ def freed_parts(settings: Settings, digests: frozenset[Digest], full: TransientE
             raise _hinted(
                 error, f"make room on the file system of {settings.state_dir}, run this again; {room}"
             ) from error
+
+
+def _remove(store: FileBlobStore, digests: frozenset[Digest]) -> int:
+    """Looked at under the lock: a process that has just ended may have written more, or removed it."""
+    sizes = {digest: part.size_bytes for digest, part in store.scan().parts.items() if digest in digests}
+    for digest in sorted(sizes):
+        store.remove_part(digest)
+    return sum(sizes.values())
 
 
 def _disk(folder: Path) -> int:

@@ -62,7 +62,7 @@ class Decision:
     code: str = ""
     """`no-active-job` for a cancellation of nothing; else empty."""
     ends: frozenset[Digest] = frozenset()
-    """The downloads that a cancellation ends for all that declare them: what they have goes."""
+    """The downloads that a cancellation ends, or ended before, for all that declare them: what they have goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,9 @@ def _cancel(subject: str, view: View, operator: Operator) -> Decision:
     digests = _download(name, view)
     jobs = [view.snapshot.jobs[d] for d in sorted(digests) if d in view.snapshot.jobs]
     active = [job for job in jobs if job.state in _ACTIVE]
-    known = view.given(DirectiveKind.CANCEL, name)
+    known, ending = view.given(DirectiveKind.CANCEL, name), digests - _kept(name, view)
+    if known is not None and (left := view.parts & ending & frozenset(known.digests)):
+        return Decision(name, f"{name} is {told(known)}", ends=left)
     if not active and (known is not None or view.parts.isdisjoint(digests)):
         code = Status.NO_ACTIVE_JOB.value
         event = _progress(name, code, {"corr_id": operator.corr_id})
@@ -182,7 +184,7 @@ def _cancel(subject: str, view: View, operator: Operator) -> Decision:
         return Decision(name, f"{code}: {why}", (), (event,), code)
     if known is not None:
         return Decision(name, f"nothing changed: {name} is {told(known)}")
-    shared, ending = _shared(name, digests, view), digests - _kept(name, view)
+    shared = _shared(name, digests, view)
     ends = _cancellation(name, is_wanted=bool(active) or not view.wanted.isdisjoint(digests), ends=bool(ending))
     message = f"{ends}{_going_on(Deed.CANCEL, shared)}"
     paused = view.given(DirectiveKind.PAUSE, name)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from reconciler.core.quantity import format_size
+from reconciler.writer_lock import WriterLock
+from tests.builders import NOW
 from tests.e2e.machine import LOOPBACK, Machine, killed, sha256, until_in, weights
 from tests.e2e.serving import Serving, serving
 from tests.e2e.state_rig import Follower, Sent
@@ -235,22 +237,17 @@ def test_what_is_left_of_a_download_that_nobody_wants_is_listed_and_removed_by_i
         assert states(node, "other") == ["downloading"]
 
 
-@pytest.mark.parametrize("words", [("gc",), ()], ids=["gc", "a run"])
-def test_without_a_service_the_next_run_removes_it(
-    machine: Machine, origin: OriginSimulator, words: tuple[str, ...]
-) -> None:
+def test_without_a_service_what_nothing_wants_is_removed_at_once(machine: Machine, origin: OriginSimulator) -> None:
     origin.put("/small", b"small")
     machine.declare(models={"small": weights(origin.url("/small"), b"small")}, egress=LOOPBACK)
     assert machine.converge().exit_code == 0
     machine.part(BIG).write_bytes(b"no row speaks of it")
-    assert "nothing changed" not in machine.run("cancel", sha256(BIG)).out
-    assert machine.part(BIG).exists()
 
-    ran = machine.run(*words, "-o", "json") if words else machine.converge()
+    said = machine.run("cancel", sha256(BIG)).out
 
-    assert ran.exit_code == 0, ran.err
-    assert ran.results("RemovePart") == [("done", None)]
+    assert said == f"removing the partial download of {sha256(BIG)}, which nothing wants; its 19 B are removed now\n"
     assert not machine.part(BIG).exists()
+    assert machine.converge().exit_code == 0
     assert machine.listed("downloads") == []
     assert machine.listed("directives") == []
 
@@ -262,11 +259,49 @@ def test_what_a_failed_download_has_left_is_removed_with_it(machine: Machine, or
         node.end()
     origin.put("/big", b"", always=Fault(status=404))
     assert machine.converge().exit_code == 1
-    assert machine.has_part(BIG)
+    size_bytes = machine.part(BIG).stat().st_size
 
-    assert machine.run("cancel", "big").exit_code == 0
-    assert machine.converge().exit_code == 5
+    ran = machine.run("cancel", "big")
+
+    assert ran.exit_code == 0, ran.err
+    assert f"; its {format_size(size_bytes)} are removed now" in ran.out
     assert not machine.part(BIG).exists()
+    assert machine.converge().exit_code == 5
+    condition = machine.converge().condition("models/big")
+    assert condition is not None
+    assert condition["reason"] == "Canceled"
+
+
+def test_what_an_earlier_cancellation_left_is_removed_when_it_is_given_again(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    declare(machine, origin, "big")
+    run = machine.start(machine.manifests)
+    until_in(run, lambda: machine.has_part(BIG))
+    killed(run)
+    assert machine.run("cancel", "big").exit_code == 0
+    machine.part(BIG).write_bytes(b"what an older program left")
+
+    ran = machine.run("cancel", "big")
+
+    assert ran.exit_code == 0, ran.err
+    assert ran.out.startswith("models/big is canceled by ")
+    assert ran.out.endswith("; its 26 B are removed now\n")
+    assert not machine.part(BIG).exists()
+    machine.converge()
+    assert machine.run("cancel", "big").out.startswith("no-active-job: models/big is canceled by ")
+
+
+def test_what_another_process_may_write_is_left_to_it(machine: Machine, origin: OriginSimulator) -> None:
+    declare(machine, origin, "big")
+    run = machine.start(machine.manifests)
+    until_in(run, lambda: machine.has_part(BIG))
+    killed(run)
+    with WriterLock(machine.state) as lock:
+        lock.acquire(command="a test", started_at=NOW)
+        said = machine.run("cancel", "big").out
+    assert said.endswith("; the process that is at work here, or the next run, removes what it has\n")
+    assert machine.has_part(BIG)
 
 
 # ---- a process that is gone -----------------------------------------------------------------------

@@ -219,6 +219,23 @@ def test_to_cancel_twice_is_told_once() -> None:
     assert again.message.startswith("no-active-job: models/llama3:8b is canceled by operator since ")
 
 
+@pytest.mark.parametrize("state", [JobState.DOWNLOADING, JobState.CANCELED])
+def test_to_cancel_again_ends_what_is_left_of_exactly_what_was_canceled(state: JobState) -> None:
+    known = directive(DirectiveKind.CANCEL, "models/llama3:8b", "l1")
+    seen = replace(view(known, job("l1", state)), parts=frozenset({digest("l1"), digest("l2"), digest("else")}))
+    again = does(Deed.CANCEL, "llama3:8b", seen)
+    assert (again.changes, again.events, again.code) == ((), (), "")
+    assert again.ends == {digest("l1")}
+    assert again.message.startswith("models/llama3:8b is canceled by operator since ")
+
+
+def test_to_cancel_again_ends_nothing_that_another_object_wants() -> None:
+    known = directive(DirectiveKind.CANCEL, "models/a", "shared")
+    seen = replace(view(known, job("shared"), wanted=TWINS), parts=frozenset({digest("shared")}))
+    again = does(Deed.CANCEL, "a", seen)
+    assert (again.ends, again.message[:16]) == (frozenset(), "nothing changed:")
+
+
 def test_to_cancel_a_digest_is_told_to_all_that_want_it() -> None:
     wanted = desired(model("a", "l1"), model("b", "l1"), model("c"))
     decision = does(Deed.CANCEL, digest("l1"), view(job("l1"), wanted=wanted))
