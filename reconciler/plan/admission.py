@@ -65,7 +65,7 @@ def admit_space(
         if full is None or (stays and any(_has_begun(member, observed) for member in members)):
             left = [before - size for before, size in zip(left, sizes, strict=True)]
         else:
-            block = spaces[full].refuse(sizes[full], max(0, left[full]))
+            block = spaces[full].refuse(sizes[full], left[full])
             refused |= {member.id: block for member in members}
     return tuple(replace(a, blocked=refused[a.id]) if a.id in refused else a for a in actions)
 
@@ -79,27 +79,29 @@ class _Space:
     takes: Callable[[Action], int]
     """The bytes of it that a fetch uses up, as far as known."""
     refuse: Callable[[int, int], Block]
-    """Why an object is not fetched, from what it needs and what is left."""
+    """Why an object is not fetched, from what it needs and what is left for it, which may be below 0."""
 
 
 def _disk(node: NodeFacts, reserve_bytes: int) -> _Space:
     free = f"{format_size(node.free_bytes)} free, {format_size(reserve_bytes)} reserved"
+    spare = node.free_bytes - reserve_bytes
 
     def refuse(size: int, left: int) -> Block:
-        return Block("DiskInsufficient", Code.DISK_INSUFFICIENT, _no_room(size, left, free))
+        return Block("DiskInsufficient", Code.DISK_INSUFFICIENT, _no_room(size, left, free, spare - left))
 
-    return _Space(node.free_bytes - reserve_bytes, disk_bytes, refuse)
+    return _Space(spare, disk_bytes, refuse)
 
 
 def _quota(quota_bytes: int, observed: ObservedState) -> _Space:
     """What the store holds counts, whoever brought it: bytes in use, in quarantine, and partial downloads."""
     held = sum((blob.size_bytes or 0) + (blob.part_bytes or 0) for blob in observed.blobs.values())
     used = f"budgets.quota is {format_size(quota_bytes)}, the store holds {format_size(held)}"
+    spare = quota_bytes - held
 
     def refuse(size: int, left: int) -> Block:
-        return Block("QuotaExceeded", Code.QUOTA_EXCEEDED, _no_room(size, left, used))
+        return Block("QuotaExceeded", Code.QUOTA_EXCEEDED, _no_room(size, left, used, spare - left))
 
-    return _Space(quota_bytes - held, lambda action: action.size_bytes or 0, refuse)
+    return _Space(spare, lambda action: action.size_bytes or 0, refuse)
 
 
 def disk_bytes(action: Action) -> int:
@@ -132,10 +134,9 @@ _BEGUN = frozenset({JobState.ADMITTED, JobState.DOWNLOADING, JobState.VERIFYING}
 _FOR_ROOM = frozenset({Code.DISK_INSUFFICIENT, Code.QUOTA_EXCEEDED})
 
 
-def _no_room(size: int, left: int, why: str) -> str:
-    return (
-        f"needs {format_size(size)}, but only {format_size(left)} can be used: {why}, the rest is for fetches before it"
-    )
+def _no_room(size: int, left: int, why: str, before: int) -> str:
+    others = f", {format_size(before)} for fetches before it" if before else ""
+    return f"needs {format_size(size)}, but only {format_size(max(0, left))} can be used: {why}{others}"
 
 
 def _refused(source: Source, egress: EgressPolicy, policy: PlanPolicy) -> Block | None:

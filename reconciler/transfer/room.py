@@ -41,8 +41,8 @@ def _disk(need_bytes: int, room: Room, budgets: Budgets) -> FetchError | None:
     return FetchError(
         Code.DISK_INSUFFICIENT,
         f"needs {format_size(need_bytes)}, but only {format_size(max(0, spare_bytes))} can be used: "
-        f"{format_size(room.free_bytes)} free, {format_size(budgets.reserve_bytes)} reserved, "
-        f"{format_size(room.promised_bytes)} for other downloads",
+        f"{format_size(room.free_bytes)} free, {format_size(budgets.reserve_bytes)} reserved"
+        f"{_others(room)}",
         transient=True,
         whole_job=True,
     )
@@ -57,12 +57,16 @@ def _quota(need_bytes: int, room: Room, budgets: Budgets) -> FetchError | None:
     return FetchError(
         Code.QUOTA_EXCEEDED,
         f"needs {format_size(need_bytes)}, but only {format_size(max(0, spare_bytes))} of the quota of "
-        f"{format_size(budgets.quota_bytes)} are left: the store holds {format_size(room.stored_bytes)}, "
-        f"{format_size(room.promised_bytes)} are for other downloads",
+        f"{format_size(budgets.quota_bytes)} are left: the store holds {format_size(room.stored_bytes)}"
+        f"{_others(room)}",
         transient=True,
         hint="raise budgets.quota, or remove what is not needed",
         whole_job=True,
     )
+
+
+def _others(room: Room) -> str:
+    return f", {format_size(room.promised_bytes)} for other downloads" if room.promised_bytes else ""
 
 
 def _time(need_bytes: int, room: Room, budgets: Budgets) -> FetchError | None:

@@ -177,9 +177,15 @@ def test_the_figures_are_told() -> None:
     blocked = _fetch(made, "a").blocked
     assert blocked is not None
     assert blocked.code is Code.DISK_INSUFFICIENT
+    assert blocked.message == ("needs 1.0 GB, but only 231.6 MB can be used: 500.0 MB free, 268.4 MB reserved")
+
+
+def test_what_goes_to_fetches_before_it_is_told() -> None:
+    both = desired(model("m", file("a", size=2 * 10**8)), model("n", file("b", size=10**9)))
+    blocked = _fetch(plan(both, observed(free=5 * 10**8)), "b").blocked
+    assert blocked is not None
     assert blocked.message == (
-        "needs 1.0 GB, but only 231.6 MB can be used: "
-        "500.0 MB free, 268.4 MB reserved, the rest is for fetches before it"
+        "needs 1.0 GB, but only 31.6 MB can be used: 500.0 MB free, 268.4 MB reserved, 200.0 MB for fetches before it"
     )
 
 

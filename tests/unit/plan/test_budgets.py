@@ -161,8 +161,7 @@ def test_the_figures_of_the_quota_are_told() -> None:
     assert blocked is not None
     assert (blocked.reason, blocked.code) == ("QuotaExceeded", Code.QUOTA_EXCEEDED)
     assert blocked.message == (
-        "needs 5.0 GB, but only 1.0 GB can be used: "
-        "budgets.quota is 10.0 GB, the store holds 9.0 GB, the rest is for fetches before it"
+        "needs 5.0 GB, but only 1.0 GB can be used: budgets.quota is 10.0 GB, the store holds 9.0 GB"
     )
 
 

@@ -23,6 +23,16 @@ def test_what_fits_to_the_byte_is_admitted_beside_the_reserve_and_what_others_ne
     )
 
 
+def test_other_downloads_are_named_only_where_they_need_room() -> None:
+    alone = replace(ROOM, promised_bytes=0, stored_bytes=900)
+    on_disk = refusal(701, alone, FREE)
+    in_quota = refusal(101, alone, replace(FREE, reserve_bytes=0, quota_bytes=1000))
+    assert on_disk is not None
+    assert in_quota is not None
+    assert on_disk.message.endswith("1.0 kB free, 300 B reserved")
+    assert in_quota.message.endswith("the store holds 900 B")
+
+
 def test_what_needs_nothing_fits_wherever_there_is_too_little() -> None:
     full = replace(ROOM, free_bytes=0, stored_bytes=2000, ewma_mib_s=1.0, spent_s=100.0)
     assert refusal(0, full, replace(FREE, quota_bytes=1000, hard_s=1.0)) is None
