@@ -34,7 +34,7 @@ class PruneMode(StrEnum):
 
 MAX = scalar("max", integer(1), "Downloads that run at once.", default=2)
 HARD_CAP = scalar("hard_cap", integer(1), "What `max` can never exceed.", default=16)
-PER_HOST = scalar("per_host", integer(1), "Downloads from one host that run at once.", default=4)
+PER_HOST = scalar("per_host", integer(1), "Downloads from one host, whatever its port, that run at once.", default=4)
 BANDWIDTH = scalar(
     "bandwidth",
     BYTES_PER_SECOND,
@@ -114,7 +114,12 @@ SEGMENTS = scalar(
     "the server supports ranges.",
     examples=(4,),
 )
-RETRIES = scalar("retries", integer(0), "Further tries at a source before the next source.", default=2)
+RETRIES = scalar(
+    "retries",
+    integer(0),
+    "Further tries in a row at a source that bring nothing new, before the next source; 1 MiB of progress renews them.",
+    default=2,
+)
 IDLE_TIMEOUT = scalar("idle_timeout", DURATION, "The longest silence of a server; 0 means no limit.", default="300s")
 DEFAULTS = group(
     "defaults",
