@@ -152,3 +152,12 @@ def test_a_window_that_closes_stops_what_runs_and_says_when_it_goes_on(
     machine.declare(models=models, egress=LOOPBACK)
     assert machine.converge().exit_code == 0
     assert [seen.range for seen in origin.requests[asked:] if seen.method == "GET"] == [f"bytes={kept}-"]
+
+
+@pytest.mark.parametrize("wait", ["1", "3600"])
+def test_a_wait_that_the_origin_asked_for_is_told(machine: Machine, origin: OriginSimulator, wait: str) -> None:
+    url = origin.put("/m", CONTENT, always=Fault(status=429, headers=(("Retry-After", wait),)))
+    machine.declare(models={"m": weights(url, CONTENT)}, egress=LOOPBACK, defaults={"retries": 0})
+    machine.converge()
+    told = {"1": "1s", "3600": "1h"}[wait]
+    assert only_job(machine)["message"].endswith(f"answered HTTP 429, and asked to wait {told}")
