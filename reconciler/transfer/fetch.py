@@ -239,7 +239,16 @@ class WebFetch:
         """Of a size that nobody told, room is asked for step by step: the disk and the quota hold for it, too."""
         download = self._download
         if download.total_bytes is None and download.received_bytes >= self._room_until_bytes:
-            self._order.report.admit(STEP_BYTES)
+            try:
+                self._order.report.admit(STEP_BYTES)
+            except FetchError as error:
+                raise FetchError(
+                    error.code,
+                    f"{error.message}; no size is known, so this is only the next step",
+                    transient=error.transient,
+                    hint=error.hint,
+                    whole_job=error.whole_job,
+                ) from error
             self._room_until_bytes = download.received_bytes + STEP_BYTES
 
     def _pace(self, size_bytes: int) -> None:
@@ -266,7 +275,7 @@ class WebFetch:
                 f"{self._order.source.redacted}: {verdict.message}{_asked(asked_s)}",
                 transient=verdict.transient,
                 retry_after_s=asked_s,
-                hint=_hint(verdict.sign, self._order.request.credential),
+                hint=_hint(verdict.sign, self._order),
             )
 
     def _do(self, steps: tuple[Step, ...]) -> None:
@@ -318,7 +327,10 @@ def _asked(asked_s: float | None) -> str:
     return f", and asked to wait {format_duration(asked_s)}" if asked_s else ""
 
 
-def _hint(sign: Sign, credential: str | None) -> str | None:
+def _hint(sign: Sign, order: Order) -> str | None:
+    credential = order.request.credential
+    if sign is Sign.WRONG_SIZE:
+        return f"correct the source, or the `bytes` that {' or '.join(order.spec.owners)} declares"
     if sign is Sign.GATED:
         token = f"give a token that may read it in {credential}" if credential else "use a token that may read it"
         return f"accept the terms on the repository's page, then {token}"

@@ -161,3 +161,17 @@ def test_a_wait_that_the_origin_asked_for_is_told(machine: Machine, origin: Orig
     machine.converge()
     told = {"1": "1s", "3600": "1h"}[wait]
     assert only_job(machine)["message"].endswith(f"answered HTTP 429, and asked to wait {told}")
+
+
+def test_a_wrong_size_names_all_that_may_have_declared_it(machine: Machine, origin: OriginSimulator) -> None:
+    right = weights(origin.put("/m", CONTENT), CONTENT)
+    machine.declare(models={"a": right, "b": {**right, "bytes": 5}}, egress=LOOPBACK)
+    assert machine.converge().exit_code == 1
+    assert "the `bytes` that models/a or models/b declares" in only_job(machine)["message"]
+
+
+def test_room_for_a_size_that_nobody_knows_is_told_as_the_next_step(machine: Machine, origin: OriginSimulator) -> None:
+    url = origin.put("/m", CONTENT, always=Fault(framing="chunked", refuse_head=True))
+    machine.declare(models={"m": weights(url, CONTENT)}, egress=LOOPBACK, budgets={"quota": "4MiB"})
+    assert machine.converge().exit_code == 1
+    assert "no size is known, so this is only the next step" in only_job(machine)["message"]
