@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from reconciler.assembly.build import command_line
+from reconciler.assembly.build import command_line, open_registry
 from reconciler.cas.files import FileBlobStore
 from reconciler.clock import SystemClock
 from reconciler.core.digest import Digest
 from reconciler.core.errors import TransientError, WriterLockedError
+from reconciler.core.observed import StoreStatus
 from reconciler.core.quantity import format_size
+from reconciler.core.stored import PartStat
+from reconciler.observe import STORE_ID, store_status
 from reconciler.settings import Settings
 from reconciler.writer_lock import WriterLock
 
@@ -21,7 +24,7 @@ DISK_FULL = "DiskInsufficient"
 def removed_parts(settings: Settings, digests: frozenset[Digest]) -> int | None:
     """The partial downloads of `digests` are gone; how many bytes they had. None: another process may write them."""
     store = FileBlobStore(settings.store_dir)
-    if digests.isdisjoint(store.scan().parts):
+    if digests.isdisjoint(_parts(settings, store)):
         return 0
     with WriterLock(settings.state_dir) as lock:
         try:
@@ -39,7 +42,7 @@ def freed_parts(settings: Settings, digests: frozenset[Digest], full: TransientE
     the disk that the registry lies on.
     """
     store = FileBlobStore(settings.store_dir)
-    parts = store.scan().parts
+    parts = _parts(settings, store)
     if not any(part.size_bytes for digest, part in parts.items() if digest in digests):
         raise _hinted(full, f"make room on the file system of {settings.state_dir}; this download holds nothing there")
     if _disk(settings.store_dir) != _disk(settings.state_dir):
@@ -59,6 +62,14 @@ def freed_parts(settings: Settings, digests: frozenset[Digest], full: TransientE
             raise _hinted(
                 error, f"make room on the file system of {settings.state_dir}, run this again; {room}"
             ) from error
+
+
+def _parts(settings: Settings, store: FileBlobStore) -> Mapping[Digest, PartStat]:
+    """The partial downloads in the store that the registry is about; none if another disk is in its place."""
+    with open_registry(settings) as registry:
+        known = registry.snapshot().facts.get(STORE_ID)
+    status, _ = store_status(known, store.store_id(), store.folder)
+    return store.scan().parts if status is StoreStatus.READY else {}
 
 
 def _remove(store: FileBlobStore, digests: frozenset[Digest]) -> int:

@@ -292,6 +292,20 @@ def test_what_an_earlier_cancellation_left_is_removed_when_it_is_given_again(
     assert machine.run("cancel", "big").out.startswith("no-active-job: models/big is canceled by ")
 
 
+def test_nothing_is_removed_from_another_disk_in_the_place_of_the_store(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    declare(machine, origin, "big")
+    run = machine.start(machine.manifests)
+    until_in(run, lambda: machine.has_part(BIG))
+    killed(run)
+    (machine.store / "store.json").write_text('{"format_version": 1, "store_id": "of another machine"}')
+
+    machine.run("cancel", "big")
+
+    assert machine.part(BIG).exists()
+
+
 def test_what_another_process_may_write_is_left_to_it(machine: Machine, origin: OriginSimulator) -> None:
     declare(machine, origin, "big")
     run = machine.start(machine.manifests)
