@@ -11,6 +11,9 @@ from reconciler.ports import Clock
 SLICE_S = 0.25  # how long a cancelled job may go on waiting for its turn
 SAVED_S = 0.1
 # A line that was idle may be used fully for so long: enough for smooth reading, too little to be noticed over seconds.
+TURN_BYTES = 64 * 1024
+TURN_S = 0.005
+# What a thread takes at a time, the larger of both: whoever reads more at once would else get more of the line.
 
 
 class Throttle:
@@ -36,6 +39,13 @@ class Throttle:
         rate = self._bytes_per_s
         if rate is None:  # an old value is harmless, and most nodes have no limit
             return
+        turn_bytes = max(TURN_BYTES, int(rate * TURN_S))
+        for taken_bytes in range(0, size_bytes, turn_bytes):
+            if self._bytes_per_s != rate:
+                return
+            self._take_turn(min(turn_bytes, size_bytes - taken_bytes), rate, check)
+
+    def _take_turn(self, size_bytes: int, rate: int, check: Callable[[], None]) -> None:
         with self._lock:
             now_s = self._clock.monotonic()
             self._free_at_s = max(self._free_at_s, now_s - SAVED_S) + size_bytes / rate

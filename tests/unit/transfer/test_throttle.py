@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.clock import SystemClock
 from reconciler.transfer.throttle import SAVED_S, SLICE_S, Throttle
 from reconciler.transfer.token import Canceled
 from tests.fakes.clock import FakeClock
+from tests.patience import until
 
 
 def a_line(rate: int | None) -> tuple[Throttle, FakeClock, list[float]]:
@@ -59,6 +63,34 @@ def test_two_who_share_it_get_it_in_turn() -> None:
         throttle.take(400, no_check)
         throttle.take(600, no_check)
     assert clock.monotonic() - began == pytest.approx(5, abs=0.2)
+
+
+def test_who_reads_more_at_once_gets_no_more_of_it() -> None:
+    throttle = Throttle(SystemClock())
+    throttle.set_rate(2 * 2**20)
+    stop = threading.Event()
+    taken = {2**16: 0, 2**20: 0}
+
+    def take(piece: int) -> None:
+        def note() -> None:
+            if stop.is_set():
+                raise Canceled
+
+        try:
+            while True:
+                throttle.take(piece, note)
+                taken[piece] += piece
+        except Canceled:
+            pass
+
+    threads = [threading.Thread(target=take, args=(piece,)) for piece in taken]
+    for thread in threads:
+        thread.start()
+    until(lambda: taken[2**20] >= 2 * 2**20)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert taken[2**16] >= 2**20
 
 
 def test_who_waits_hears_within_a_slice_that_it_is_told_to_stop() -> None:
