@@ -145,6 +145,7 @@ def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
         time.sleep(watch_s)
         found = store.scan()
         rates = _rates(before, found.parts, snapshot.jobs, SystemClock().monotonic() - began_s)
+        snapshot = read_registry(settings)  # what has ended meanwhile has no part any more
     needed = {} if desired is None else needs(desired)
     sizes = {digest: size for digest in found.parts if (size := store.whole_bytes(digest)) is not None}
     now = SystemClock().now()

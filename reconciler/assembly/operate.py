@@ -16,7 +16,7 @@ from reconciler.core.change import ChangeSet, DropDirective, PutDirective
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
-from reconciler.core.errors import TransientError, WriterLockedError
+from reconciler.core.errors import ReconcilerError, TransientError, WriterLockedError
 from reconciler.core.observed import ObservedState
 from reconciler.core.plan import Plan, PlanPolicy
 from reconciler.core.quantity import format_size
@@ -76,11 +76,15 @@ def steer(settings: Settings, deed: Deed, subject: str, reason: str) -> Decision
     What a cancellation ends is removed here if nobody else writes.
     """
     decision = _decided_on_a_full_disk(settings, deed, subject, reason)
-    removed_bytes = removed_parts(settings, decision.ends)
+    try:
+        removed_bytes = removed_parts(settings, decision.ends)
+    except ReconcilerError as error:
+        return replace(decision, message=f"{decision.message}; what it has is still there: {error.message}")
     if removed_bytes is None:
         return replace(decision, message=f"{decision.message}{BY_OTHERS}")
     if removed_bytes:
-        return replace(decision, message=f"{decision.message}; its {format_size(removed_bytes)} are removed now")
+        message = f"{decision.message}; its {format_size(removed_bytes)} are removed now"
+        return replace(decision, message=message, removed_bytes=removed_bytes)
     if decision.changes and writer_of(settings.state_dir) is None:
         return replace(decision, message=f"{decision.message}{LATER}")
     return decision

@@ -24,7 +24,7 @@ DISK_FULL = "DiskInsufficient"
 def removed_parts(settings: Settings, digests: frozenset[Digest]) -> int | None:
     """The partial downloads of `digests` are gone; how many bytes they had. None: another process may write them."""
     store = FileBlobStore(settings.store_dir)
-    if digests.isdisjoint(_parts(settings, store)):
+    if not digests or digests.isdisjoint(_parts(settings, store)):
         return 0
     with WriterLock(settings.state_dir) as lock:
         try:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from reconciler.core.quantity import format_size
 
+LONGEST_S = 100 * 3600.0
+# What stalls has a speed of its last seconds that dwindles: weeks that are told of it mean nothing.
+
 
 def eta_s(rate: float | None, done_bytes: int, total_bytes: int | None) -> float | None:
-    """Seconds left; None while the total or the rate is unknown, or nothing moves."""
+    """Seconds left; None while the total or the rate is unknown, or next to nothing moves."""
     if total_bytes is None or not rate:
         return None
-    return max(0, total_bytes - done_bytes) / rate
+    left_s = max(0, total_bytes - done_bytes) / rate
+    return left_s if left_s < LONGEST_S else None
 
 
 def format_rate(rate: float | None) -> str:

@@ -30,7 +30,7 @@ def decision_document(decision: Decision, exit_code: Exit) -> JsonObject:
     return {
         "exit_code": int(exit_code),
         "subject": decision.subject,
-        "changed": bool(decision.changes),
+        "changed": bool(decision.changes or decision.removed_bytes),
         "code": decision.code or None,
         "message": decision.message,
         "errors": [],

@@ -61,6 +61,8 @@ class Decision:
     events: tuple[EventDraft, ...] = ()
     code: str = ""
     """`no-active-job` for a cancellation of nothing; else empty."""
+    removed_bytes: int = 0
+    """What went at once of the downloads that it ends."""
     ends: frozenset[Digest] = frozenset()
     """The downloads that a cancellation ends, or ended before, for all that declare them: what they have goes."""
 

@@ -135,7 +135,7 @@ def _result(action: Action, left: Mapping[str, Action], ended: Ended) -> Result:
     result = last or Result(action.id, ResultStatus.WAITING)
     job = ended.look.observed.jobs.get(Digest(action.name)) if action.is_job else None
     if ended.timed_out and action.is_job and result.status is ResultStatus.WAITING and _is_at_work(job):
-        return replace(result, message=_out_of_time(Digest(action.name), ended))
+        return replace(result, message=_out_of_time(action, ended))
     if job is None or result.status is ResultStatus.BLOCKED:
         return result
     is_willing = job.server_asked or job.awaits_window
@@ -149,9 +149,15 @@ def _is_at_work(job: Job | None) -> bool:
     return job is None or job.state in _AT_WORK
 
 
-def _out_of_time(digest: Digest, ended: Ended) -> str:
-    """That the time was over, and how much a later run goes on from, as far as it is known."""
+def _out_of_time(action: Action, ended: Ended) -> str:
+    """That the time was over, and how much a later run goes on from, as far as it is known.
+
+    Of a copy, and of what is only read again, nothing is kept.
+    """
+    digest = Digest(action.name)
     running, blob = ended.running.get(digest), ended.look.observed.blobs.get(digest)
+    if not isinstance(action.operation, Fetch) or (running is not None and running.state != JobState.DOWNLOADING):
+        return "--timeout was reached"
     done_bytes = running.done_bytes if running is not None else blob.part_bytes if blob is not None else None
     if not done_bytes:
         return "--timeout was reached"

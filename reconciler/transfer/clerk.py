@@ -154,27 +154,15 @@ class Clerk:
         return min(max(0.0, self._alarms[0][0] - self._clock.monotonic()), threading.TIMEOUT_MAX)
 
     def _handle(self, batch: list[Entry]) -> None:
-        batch = self._secured(batch)
-        if not batch:
-            return
-        error = self._commit(_together(batch))
-        if error is not None and len(batch) > 1:
-            for entry in batch:  # one entry that can't be committed must not take the others with it
-                self._settle([entry], self._commit(_together([entry])))
-        else:
+        lost = self._secure() if any(map(_verifies, batch)) else None
+        error = lost or self._commit(_together(batch))
+        if error is None or (len(batch) == 1 and lost is None):
             self._settle(batch, error)
-
-    def _secured(self, batch: list[Entry]) -> list[Entry]:
-        """The entries that may be committed: of those that call blobs verified, the names are durable.
-
-        A name that the disk did not take is told of once: asked again, it would say that all is well.
-        """
-        verify = [entry for entry in batch if any(isinstance(change, VerifyBlob) for change in entry.changes)]
-        error = self._secure() if verify else None
-        if error is None:
-            return batch
-        self._settle(verify, error)
-        return [entry for entry in batch if entry not in verify]
+            return
+        for entry in batch:  # one entry that can't be committed must not take the others with it
+            # A name that the disk did not take is told of once: asked again, it would say that all is well.
+            is_lost = lost is not None and _verifies(entry)
+            self._settle([entry], lost if is_lost else self._commit(_together([entry])))
 
     def _settle(self, batch: list[Entry], error: Exception | None) -> None:
         with self._lock:
@@ -183,6 +171,11 @@ class Clerk:
             self._lock.notify_all()
         for _ in range(wakes):
             self._wake()
+
+
+def _verifies(entry: Entry) -> bool:
+    """Whether it calls a blob verified, whose name must then be durable."""
+    return any(isinstance(change, VerifyBlob) for change in entry.changes)
 
 
 def _together(batch: list[Entry]) -> ChangeSet:

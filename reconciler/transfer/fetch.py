@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reconciler.core.job import Code
-from reconciler.core.quantity import format_duration
 from reconciler.core.source import redact_url
 from reconciler.core.stored import PartMeta
 from reconciler.net.failure import NetError
@@ -272,7 +271,7 @@ class WebFetch:
         if verdict.phase is Phase.FAILED or verdict.transient:
             raise FetchError(
                 verdict.code or Code.HTTP,
-                f"{self._order.source.redacted}: {verdict.message}{_asked(asked_s)}",
+                f"{self._order.source.redacted}: {verdict.message}",
                 transient=verdict.transient,
                 retry_after_s=asked_s,
                 hint=_hint(verdict.sign, self._order),
@@ -321,10 +320,6 @@ def _validator(meta: PartMeta | None, url: str) -> str | None:
 
 def _is_success(head: Head) -> bool:
     return 200 <= head.status < 300
-
-
-def _asked(asked_s: float | None) -> str:
-    return f", and asked to wait {format_duration(asked_s)}" if asked_s else ""
 
 
 def _hint(sign: Sign, order: Order) -> str | None:

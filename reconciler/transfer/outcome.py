@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from reconciler.core.change import Change
 from reconciler.core.job import Code
+from reconciler.core.quantity import format_duration
 from reconciler.core.source import Source
 from reconciler.transfer.failure import FetchError
 
@@ -23,6 +24,8 @@ JITTER = 0.2
 DISK_WAIT_S = 10.0
 # Room is made by a person or a prune that has nothing to tell us; looking again costs one system call.
 
+
+ASKED = ", and asked to wait "
 
 Failures = tuple[tuple[Source, FetchError], ...]
 """Why sources did not do, in the order they were tried."""
@@ -117,5 +120,12 @@ def own_wait_s(attempts: int, jitter: float) -> float:
 
 
 def explained(source: Source, error: FetchError) -> str:
-    """Why the source did not do, as `SOURCE: CODE: WHY`."""
-    return f"{source.redacted}: {error.code}: {error.explained.removeprefix(f'{source.redacted}: ')}"
+    """Why the source did not do, as `SOURCE: CODE: WHY`, and how long it asked to be left alone."""
+    asked = f"{ASKED}{format_duration(error.retry_after_s)}" if error.retry_after_s else ""
+    return f"{source.redacted}: {error.code}: {error.explained.removeprefix(f'{source.redacted}: ')}{asked}"
+
+
+def has_asked(source: Source, message: str) -> bool:
+    """Whether a message made of `explained` says that the source asked to be left alone."""
+    _, found, rest = message.partition(f"{source.redacted}: ")
+    return bool(found) and ASKED in rest.partition("; ")[0]

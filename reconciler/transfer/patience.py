@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from reconciler.core.job import Code, Job, JobState, names_all
+from reconciler.core.job import Code, Job, JobState
 from reconciler.core.source import Source
 from reconciler.ports import Clock
 from reconciler.transfer.failure import FetchError
-from reconciler.transfer.outcome import DISK_WAIT_S, Wait, asked_for_s, own_wait_s
+from reconciler.transfer.outcome import DISK_WAIT_S, Wait, asked_for_s, has_asked, own_wait_s
 from reconciler.transfer.record import Record, SourceRest
 
 
@@ -53,9 +53,11 @@ class Patience:
         if row.state is not JobState.WAITING or not row.server_asked or row.next_attempt_at is None:
             return
         left_s = (row.next_attempt_at - now).total_seconds()
-        error = FetchError(row.code or Code.HTTP, "it asked for this wait before", transient=True, retry_after_s=left_s)
+        error = FetchError(
+            row.code or Code.HTTP, "it asked for this wait in an earlier run", transient=True, retry_after_s=left_s
+        )
         for source in record.spec.sources:
-            if names_all(row.message, (source,)):
+            if has_asked(source, row.message):
                 record.rests[source] = SourceRest(error, 1, self._clock.monotonic() + left_s)
 
     def resting(self, record: Record) -> Mapping[Source, FetchError]:

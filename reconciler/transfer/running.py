@@ -146,6 +146,7 @@ class Run:
         self.next_source = todo.next_source
         self.failures = todo.failures
         """Of the sources before the present one; replaced as a whole, as others read it."""
+        self._told_failures = 0
         self.resting = todo.resting
         self.number = todo.number
         self.token = CancelToken()
@@ -186,20 +187,19 @@ class Run:
 
     def turn_to(self, source: Source) -> None:
         """The source comes next. Network work is announced before its first request."""
-        other = bool(self.source) and self.announced
         self.source = source.redacted
         self.state = JobState.DOWNLOADING
-        if other:
-            self._dispatcher.note(self, Happening.NEXT_SOURCE, {"url": self.source, **self._last_failure()})
-        elif not isinstance(source, LocalFile):
+        if not isinstance(source, LocalFile):
             self.announce()
+        news, self._told_failures = self.failures[self._told_failures :], len(self.failures)
+        if self.announced and news:
+            self._dispatcher.note(self, Happening.NEXT_SOURCE, {"url": self.source, **self._passed_over(news)})
 
-    def _last_failure(self) -> Mapping[str, JsonValue]:
-        """Nobody else tells of it once another source does."""
-        if not self.failures:
-            return {}
-        source, error = self.failures[-1]
-        return {"code": error.code.value, "error": explained(source, error)}
+    def _passed_over(self, news: Failures) -> Mapping[str, JsonValue]:
+        """Nobody else tells why once another source does; the code is that of the last one that was really asked."""
+        asked = [error for source, error in news if source not in self.resting]
+        code = (asked or [error for _, error in news])[-1].code
+        return {"code": code.value, "error": "; ".join(explained(source, error) for source, error in news)}
 
     def started(self, total_bytes: int | None, offset: int) -> None:
         """Report: the source is asked; which one, `turn_to` has told."""

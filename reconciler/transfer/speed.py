@@ -11,6 +11,8 @@ SPAN_S = 1.0
 WEIGHT = 0.3  # of the newest second: settles within about ten
 
 
+LEAST = 1.0
+# Of what has been quiet for so long that less than a byte a second is left, nothing comes.
 BEGIN_S = 10.0
 # A host takes a while to answer; what has not begun to come by then does not come.
 
@@ -39,7 +41,8 @@ class Speed:
         quiet_s = self._clock.monotonic() - mark.at_s
         if mark.bytes_per_s is None:
             return None if quiet_s < BEGIN_S else 0.0
-        return mark.bytes_per_s * _remainder(max(0.0, quiet_s - mark.span_s))
+        rate = mark.bytes_per_s * _remainder(max(0.0, quiet_s - mark.span_s))
+        return rate if rate >= LEAST else 0.0
 
     def starts_at(self, done_bytes: int) -> None:
         """What is there already did not come now."""

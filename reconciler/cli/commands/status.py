@@ -117,7 +117,7 @@ def _held(snapshot: RegistrySnapshot, observed: ObservedState) -> _Held:
 
 def _has_bytes(observed: ObservedState, digest: Digest) -> bool:
     blob = observed.blobs.get(digest)
-    return blob is not None and (blob.place is not None or blob.part_bytes is not None)
+    return blob is not None and (blob.place is not None or bool(blob.part_bytes))
 
 
 def _blobs(held: _Held) -> str:

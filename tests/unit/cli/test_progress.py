@@ -43,7 +43,8 @@ def running(
 
 
 @pytest.mark.parametrize(
-    ("rate", "total_bytes", "left_s"), [(100.0, 1000, 7.0), (100.0, None, None), (None, 1000, None), (0.0, 1000, None)]
+    ("rate", "total_bytes", "left_s"),
+    [(100.0, 1000, 7.0), (100.0, None, None), (None, 1000, None), (0.0, 1000, None), (1.0, 10**9, None)],
 )
 def test_an_unknown_total_or_rate_or_a_stall_has_no_time_left(
     rate: float | None, total_bytes: int | None, left_s: float | None

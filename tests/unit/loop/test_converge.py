@@ -147,8 +147,13 @@ def test_what_was_fetched_is_as_large_as_its_blob(machine: Machine) -> None:
     assert [result.size_bytes for result in (*told, report.results[0])] == [len(b"a")] * 2
 
 
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("downloading", "--timeout was reached; 4.3 MB of 8.4 MB are kept"), ("verifying", "--timeout was reached")],
+    ids=["a download", "a copy, of which nothing is kept"],
+)
 def test_what_the_time_ran_out_for_says_how_much_of_it_is_kept(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, state: str, told: str
 ) -> None:
     machine.serves("a")
     machine.lane.held.add(digest("a"))
@@ -157,10 +162,12 @@ def test_what_the_time_ran_out_for_says_how_much_of_it_is_kept(
     monkeypatch.setattr(
         FakeLane,
         "progress",
-        lambda lane: tuple(replace(p, done_bytes=4_300_000, total_bytes=8_400_000) for p in progress(lane)),
+        lambda lane: tuple(
+            replace(p, state=state, done_bytes=4_300_000, total_bytes=8_400_000) for p in progress(lane)
+        ),
     )
     report = machine.run(desired(model("a", file("a", size=None))), Orders(timeout_s=15.0, accept=ACCEPT))
-    assert report.results[0].message == "--timeout was reached; 4.3 MB of 8.4 MB are kept"
+    assert report.results[0].message == told
 
 
 def test_a_saved_plan_is_refused_once_the_machine_differs(machine: Machine) -> None:

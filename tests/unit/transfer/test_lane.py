@@ -353,6 +353,17 @@ class TestMirrors:
         assert node.origins.asked == [A.redacted, B.redacted]
         assert node.statuses() == ["queued", "admitted", "started", "downloading", "complete"]
 
+    def test_of_sources_that_were_passed_over_the_one_that_was_asked_gives_the_code(self, node: Node) -> None:
+        node.origins.then(B, FetchError(Code.HTTP, "429", transient=True, retry_after_s=3600))
+        node.lane.ensure((node.fetch(ONE, B),))
+        node.wait_woken(1)
+        node.origins.then(A, FetchError(Code.NOT_FOUND, "404"))
+        node.lane.ensure((node.fetch(ONE, A, B, C),))
+        node.wait_woken(2)
+        (event,) = [event for event in node.told("models/a") if event.payload["status"] == "downloading"]
+        assert event.payload["code"] == "not-found"
+        assert event.payload["error"] == f"{A.redacted}: not-found: 404; {B.redacted}: http: 429, and asked to wait 1h"
+
     def test_why_a_source_was_passed_over_is_told_and_shown(self, node: Node) -> None:
         spec = node.fetch(ONE, A, B)
         node.origins.then(A, FetchError(Code.SHA256_MISMATCH, "got other bytes", hint="correct it"))
@@ -424,7 +435,7 @@ class TestMirrors:
         node.origins.then(source, lambda s, _t, _r: _adopt_wrong(node, s))
         node.lane.ensure((spec,))
         node.wait_woken(1)
-        assert node.statuses() == ["queued", "admitted", "started", "complete"]
+        assert node.statuses() == ["queued", "admitted", "started", "downloading", "complete"]
 
 
 def _adopt_wrong(node: Node, spec: JobSpec) -> Fetched:

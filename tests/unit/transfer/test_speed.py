@@ -68,6 +68,17 @@ def test_a_line_that_falls_silent_is_slower_at_each_look() -> None:
     assert seen == pytest.approx([1000, OLD * 1000, OLD**2 * 1000, OLD**2 * 1000, 1000 / 285])
 
 
+def test_a_long_silence_is_no_speed_at_all() -> None:
+    clock = FakeClock()
+    speed = Speed(clock)
+    clock.advance(1)
+    speed.reached(10_000_000)
+    clock.advance(60)
+    assert speed.bytes_per_s == 0
+    clock.advance(10_000)
+    assert speed.bytes_per_s == 0
+
+
 def test_bytes_in_bursts_are_no_silence_between_them() -> None:
     clock = FakeClock()
     speed = Speed(clock)
