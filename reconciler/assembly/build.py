@@ -42,8 +42,8 @@ from reconciler.settings import Settings
 from reconciler.slots.link import LinkDriver
 from reconciler.slots.records import FileSlotRecords
 from reconciler.transfer.lane import ThreadLane
-from reconciler.transfer.running import Fetching
 from reconciler.transfer.running_hash import Cores
+from reconciler.transfer.worker import Fetching
 from reconciler.writer_lock import WriterLock
 
 STOP_S = 2.0

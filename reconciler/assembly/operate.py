@@ -102,7 +102,8 @@ def _decided_on_a_full_disk(settings: Settings, deed: Deed, subject: str, reason
         decision = _decision(settings, registry, deed, subject, reason)
         with freed_parts(settings, decision.ends, full) as freed_bytes:
             registry.commit(ChangeSet(decision.changes, decision.events))
-    return replace(decision, message=f"{decision.message}; its {format_size(freed_bytes)} are gone already{AT_ONCE}")
+    message = f"{decision.message}; its {format_size(freed_bytes)} are gone already{AT_ONCE}"
+    return replace(decision, message=message, removed_bytes=freed_bytes)
 
 
 def _decide(settings: Settings, deed: Deed, subject: str, reason: str) -> Decision:

@@ -13,10 +13,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from reconciler.core.change import AppendLedger, Change, ChangeSet, DropJob, PutJob, VerifyBlob
 from reconciler.core.digest import Digest
+from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import EventDraft
 from reconciler.ports import Clock
 
@@ -36,14 +36,6 @@ class Entry:
     settled: Settled
 
 
-class Commits(Protocol):
-    """Makes changes durable; never raises, gives what went wrong instead."""
-
-    def __call__(self, changes: ChangeSet) -> Exception | None:
-        """None once all of `changes` is durable."""
-        ...
-
-
 class Clerk:
     """Commits and rings. Every method but the thread's own is called with the lock held."""
 
@@ -51,11 +43,12 @@ class Clerk:
         self,
         lock: threading.Condition,
         clock: Clock,
-        commit: Commits,
-        secure: Callable[[], Exception | None],
+        commit: Callable[[ChangeSet], object],
+        secure: Callable[[], None],
         ring: Callable[[Digest, float], None],
         wake: Callable[[], None],
     ) -> None:
+        """`commit` makes changes durable, `secure` the names of blobs. Both may raise ReconcilerError."""
         self._lock = lock
         self._clock = clock
         self._commit = commit
@@ -154,15 +147,19 @@ class Clerk:
         return min(max(0.0, self._alarms[0][0] - self._clock.monotonic()), threading.TIMEOUT_MAX)
 
     def _handle(self, batch: list[Entry]) -> None:
-        lost = self._secure() if any(map(_verifies, batch)) else None
-        error = lost or self._commit(_together(batch))
+        lost = _failure_of(self._secure) if any(map(_verifies, batch)) else None
+        error = lost or self._committed(batch)
         if error is None or (len(batch) == 1 and lost is None):
             self._settle(batch, error)
             return
         for entry in batch:  # one entry that can't be committed must not take the others with it
             # A name that the disk did not take is told of once: asked again, it would say that all is well.
             is_lost = lost is not None and _verifies(entry)
-            self._settle([entry], lost if is_lost else self._commit(_together([entry])))
+            self._settle([entry], lost if is_lost else self._committed([entry]))
+
+    def _committed(self, batch: list[Entry]) -> Exception | None:
+        """None once all of it is durable, else what was in the way."""
+        return _failure_of(lambda: self._commit(_together(batch)))
 
     def _settle(self, batch: list[Entry], error: Exception | None) -> None:
         with self._lock:
@@ -171,6 +168,14 @@ class Clerk:
             self._lock.notify_all()
         for _ in range(wakes):
             self._wake()
+
+
+def _failure_of(work: Callable[[], object]) -> Exception | None:
+    try:
+        work()
+    except ReconcilerError as error:
+        return error
+    return None
 
 
 def _verifies(entry: Entry) -> bool:

@@ -25,11 +25,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from reconciler.core.change import ChangeSet
 from reconciler.core.desired import Budgets, Limits
 from reconciler.core.digest import Digest
 from reconciler.core.egress import EgressPolicy, Preview
-from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import JsonValue
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.job_table import Happening
@@ -43,10 +41,11 @@ from reconciler.transfer.outcome import Failed, Outcome, Wait
 from reconciler.transfer.patience import Patience
 from reconciler.transfer.permits import Permits
 from reconciler.transfer.record import Record, Stage, new_job
-from reconciler.transfer.running import Fetching, Run, Worker
+from reconciler.transfer.running import Run
 from reconciler.transfer.throttle import Throttle
 from reconciler.transfer.throughput import THROUGHPUT, decode
 from reconciler.transfer.token import CancelToken
+from reconciler.transfer.worker import Fetching, Worker
 
 FOR_WANT_OF_A_BUDGET = frozenset({Code.HARD_BUDGET, Code.SIZE_LIMIT, Code.ADMISSION_DENIED})
 """Why jobs end that other budgets may let pass."""
@@ -82,7 +81,7 @@ class ThreadLane:
         self._lock = threading.Condition(threading.Lock())
         self._admission = Admission(store, clock, self._promised_bytes)
         self._permits = Permits(Limits())
-        self._clerk = Clerk(self._lock, clock, self._commit, self._secure, self._ring, self._wake_loop)
+        self._clerk = Clerk(self._lock, clock, registry.commit, store.sync_names, self._ring, self._wake_loop)
         patience = Patience(clock, jitter)
         self._docket = Docket(clock, self._permits, self._clerk, self._staff, hub_host, patience)
         self._throttle = Throttle(clock)
@@ -309,22 +308,6 @@ class ThreadLane:
             refused, self._docket.refused = self._docket.refused, []
         if refused:
             raise refused[0]
-
-    def _commit(self, changes: ChangeSet) -> Exception | None:
-        """Without the lock, in the clerk's thread: durable, or what was in the way."""
-        try:
-            self._registry.commit(changes)
-        except ReconcilerError as error:
-            return error
-        return None
-
-    def _secure(self) -> Exception | None:
-        """Without the lock, in the clerk's thread: blobs have their names durably, or what was in the way."""
-        try:
-            self._store.sync_names()
-        except ReconcilerError as error:
-            return error
-        return None
 
     def _wake_loop(self) -> None:
         """Without the lock, in the clerk's thread: the loop knows of everything that has ended."""

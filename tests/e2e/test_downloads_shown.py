@@ -272,13 +272,18 @@ def test_what_a_failed_download_has_left_is_removed_with_it(machine: Machine, or
     assert condition["reason"] == "Canceled"
 
 
-def test_what_an_earlier_cancellation_left_is_removed_when_it_is_given_again(
-    machine: Machine, origin: OriginSimulator
-) -> None:
+def kill_in_the_middle(machine: Machine, origin: OriginSimulator) -> None:
+    """A run was killed with a part of `big` on disk."""
     declare(machine, origin, "big")
     run = machine.start(machine.manifests)
     until_in(run, lambda: machine.has_part(BIG))
     killed(run)
+
+
+def test_what_an_earlier_cancellation_left_is_removed_when_it_is_given_again(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    kill_in_the_middle(machine, origin)
     assert machine.run("cancel", "big").exit_code == 0
     machine.part(BIG).write_bytes(b"what an older program left")
 
@@ -295,10 +300,7 @@ def test_what_an_earlier_cancellation_left_is_removed_when_it_is_given_again(
 def test_nothing_is_removed_from_another_disk_in_the_place_of_the_store(
     machine: Machine, origin: OriginSimulator
 ) -> None:
-    declare(machine, origin, "big")
-    run = machine.start(machine.manifests)
-    until_in(run, lambda: machine.has_part(BIG))
-    killed(run)
+    kill_in_the_middle(machine, origin)
     (machine.store / "store.json").write_text('{"format_version": 1, "store_id": "of another machine"}')
 
     machine.run("cancel", "big")
@@ -307,10 +309,7 @@ def test_nothing_is_removed_from_another_disk_in_the_place_of_the_store(
 
 
 def test_what_another_process_may_write_is_left_to_it(machine: Machine, origin: OriginSimulator) -> None:
-    declare(machine, origin, "big")
-    run = machine.start(machine.manifests)
-    until_in(run, lambda: machine.has_part(BIG))
-    killed(run)
+    kill_in_the_middle(machine, origin)
     with WriterLock(machine.state) as lock:
         lock.acquire(command="a test", started_at=NOW)
         said = machine.run("cancel", "big").out

@@ -57,7 +57,7 @@ class Office:
         self.explode = False
         self.clerk = Clerk(self.lock, SystemClock(), self._commit, self._secure, self._ring, self._wake)
 
-    def _commit(self, changes: ChangeSet) -> Exception | None:
+    def _commit(self, changes: ChangeSet) -> None:
         self.busy.set()
         self.changes = changes.changes
         assert self.go_on.wait(PATIENCE_S)
@@ -65,12 +65,12 @@ class Office:
             raise ZeroDivisionError
         digests = tuple(change.digest for change in changes.changes if isinstance(change, UnmarkBlob))
         if BAD in digests:
-            return RegistryError("refused")
+            raise RegistryError("refused")
         self.commits.append(digests)
-        return None
 
-    def _secure(self) -> Exception | None:
-        return self.lost.pop() if self.lost else None
+    def _secure(self) -> None:
+        if self.lost:
+            raise self.lost.pop()
 
     def _ring(self, digest: Digest, _due_s: float) -> None:
         self.rung.append(digest)

@@ -84,6 +84,7 @@ class TestFetching:
             seen.append((spec.digest in node.store.scan().blobs, row and row.verified_at))
 
         monkeypatch.setattr(node.store, "sync_names", look)
+        node.lane = node.new_lane()
         node.lane.ensure((spec,))
         node.wait_woken(1)
         assert seen == [(True, None)]
@@ -107,6 +108,7 @@ class TestFetching:
             raise error
 
         monkeypatch.setattr(node.store, "sync_names", fail)
+        node.lane = node.new_lane()
         node.lane.ensure((spec,))
         node.wait_woken(1)
         assert job_code(node, spec.digest) is code
