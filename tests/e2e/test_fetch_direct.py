@@ -180,7 +180,7 @@ def test_a_fetch_that_is_hashed_beside_it_survives_a_cut_and_leaves_no_thread(
     rig.cores, rig.retries = Cores(2), 1
     big = Pattern(HELP_AFTER_BYTES * 2 + 77)
     names: set[str] = set()
-    rig.report.on_progress = lambda _: names.update(thread.name for thread in threading.enumerate())
+    rig.report.on_pace = lambda _: names.update(thread.name for thread in threading.enumerate())
     origin.put("/m", big, script=[Fault(cut_after_bytes=big.size_bytes - MIB)])
     rig.fetch(origin.url("/m", host=NAME), Digest(big.sha256))
     assert "transfer-hash" in names

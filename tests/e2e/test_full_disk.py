@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.machine import LOOPBACK, Machine, killed, until_in, weights
-from tests.e2e.serving import serving
+from tests.e2e.serving import Serving, serving
 from tests.e2e.small_disk import SmallDisk, small_disk
 from tests.fakes.origin import Fault, OriginSimulator, Pattern
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.e2e
 
@@ -48,6 +52,31 @@ def interrupt(machine: Machine, disk: SmallDisk) -> None:
     disk.fill()
 
 
+@contextmanager
+def frozen(node: Serving) -> Iterator[None]:
+    """The process stands still, holds no lock of its registry, and has left no room in the registry's files.
+
+    At work it replaces files: between the old one and the new one a full disk has room for a moment.
+    """
+    while not _stood_still(node):
+        node.process.send_signal(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        node.process.send_signal(signal.SIGCONT)
+
+
+def _stood_still(node: Serving) -> bool:
+    where = node.machine.state / "registry.db"
+    with closing(sqlite3.connect(where, isolation_level=None, timeout=PATIENCE_S)) as registry:
+        registry.execute("BEGIN IMMEDIATE")  # so that the process stops outside of its own transactions
+        node.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, node.process.pid, os.WSTOPPED)
+        registry.execute("ROLLBACK")
+        (busy, *_) = registry.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+
 def test_a_download_is_canceled_on_a_full_disk_and_its_room_is_free(full: Machine, disk: SmallDisk) -> None:
     interrupt(full, disk)
     size_bytes = full.part(BIG).stat().st_size
@@ -82,8 +111,9 @@ def test_what_another_model_wants_stays_on_a_full_disk_and_the_message_says_what
 def test_a_running_process_is_named_that_keeps_a_download_from_being_removed(full: Machine, disk: SmallDisk) -> None:
     with serving(full) as node:
         node.until(lambda: full.has_part(BIG, MIB) and full.has_part(SHARED, MIB))
-        disk.fill()
-        ran = full.run("cancel", "big", "-o", "json")
+        with frozen(node):
+            disk.fill()
+            ran = full.run("cancel", "big", "-o", "json")
         assert ran.exit_code == 1
         (error,) = ran.document["errors"]
         assert error["reason"] == "DiskInsufficient"
