@@ -14,7 +14,7 @@ from reconciler.cli.render.tree import subject, verb
 from reconciler.cli.terminal import OutputError, Terminal
 from reconciler.core.action import JOB_OPERATIONS, Action, AdoptHash, Fetch, Verify
 from reconciler.core.digest import Digest
-from reconciler.core.job import Code, Job, JobState
+from reconciler.core.job import Code, Job
 from reconciler.core.plan import Plan
 from reconciler.core.quantity import format_size
 from reconciler.core.report import Result, ResultStatus
@@ -66,7 +66,7 @@ class Display:
         if failed or (action.is_job and result.status is ResultStatus.DONE):
             self._line(_ended(action, result))
 
-    def progress(self, running: tuple[Progress, ...], jobs: tuple[Job, ...]) -> None:
+    def progress(self, running: tuple[Progress, ...], waiting: tuple[Job, ...]) -> None:
         """The running jobs are shown as they are now; a job that began to wait has been told once."""
         for each in running:
             if each.spec.owners:
@@ -75,9 +75,9 @@ class Display:
                 if (each.spec.digest, why) not in self._passed_over:
                     self._passed_over.add((each.spec.digest, why))
                     self._line(f"passed over for {self._labels.get(each.spec.digest, each.spec.digest.short)}: {why}")
-        for job in jobs:
+        for job in waiting:
             wait = (job.digest, instant(job.next_attempt_at))
-            if job.state is JobState.WAITING and wait not in self._waits:
+            if wait not in self._waits:
                 self._waits.add(wait)
                 self._line(self._waiting(job))
         if running or self._view:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -10,8 +10,9 @@ from reconciler.apply.executor import Outcome
 from reconciler.core.action import TIME_DRIVEN_OPERATIONS, Action
 from reconciler.core.change import DropDirective
 from reconciler.core.desired import DesiredState
+from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive
-from reconciler.core.job import Job
+from reconciler.core.job import Job, JobState
 from reconciler.core.observed import StoreStatus
 from reconciler.core.plan import Footing, Plan
 from reconciler.core.report import Result, RunReport
@@ -59,8 +60,8 @@ class Watcher(Protocol):
         """Hear how an instant action ended."""
         ...
 
-    def progress(self, running: tuple[Progress, ...], jobs: tuple[Job, ...]) -> None:
-        """Hear about five times a second how far the running jobs are."""
+    def progress(self, running: tuple[Progress, ...], waiting: tuple[Job, ...]) -> None:
+        """Hear about five times a second how far the running jobs are, and which ones wait."""
         ...
 
     def note(self, message: str) -> None:
@@ -98,7 +99,7 @@ class Converger:
         clock = node.backends.clock
         self._deadline = None if orders.timeout_s is None else clock.monotonic() + orders.timeout_s
         self._results: dict[str, Result] = {}
-        self._jobs: tuple[Job, ...] = ()
+        self._waiting: tuple[Job, ...] = ()
         self._directives: tuple[Directive, ...] = ()
         self._timed_out = False
         self._whole = orders.shape is None
@@ -191,9 +192,9 @@ class Converger:
         return self._orders.fingerprint is not None and self._orders.fingerprint != plan.fingerprint
 
     def _note(self, outcome: Outcome, look: Look, *, is_first: bool) -> None:
-        # What the first look saw are jobs of earlier processes: most that waited there have begun by now.
-        jobs = self._node.backends.registry.snapshot().jobs if is_first else look.observed.jobs
-        self._jobs = tuple(jobs.values())
+        self._waiting = _waiting(look.observed.jobs)
+        if is_first and self._waiting:  # they are of earlier processes: most have begun by now
+            self._waiting = _waiting(self._node.backends.registry.snapshot().jobs)
         self._results.update((result.id, result) for result in outcome.results)
 
     def _tell_finished(self, before: Plan, look: Look) -> None:
@@ -254,7 +255,7 @@ class Converger:
                 if self._is_redirected():
                     return True
                 tick_at = self._now() + TICK_S
-                self._watcher.progress(lane.progress(), self._jobs)
+                self._watcher.progress(lane.progress(), self._waiting)
 
     def _is_redirected(self) -> bool:
         """Whether an operator, in another process, decided something since the last look."""
@@ -262,6 +263,10 @@ class Converger:
 
     def _now(self) -> float:
         return self._node.backends.clock.monotonic()
+
+
+def _waiting(jobs: Mapping[Digest, Job]) -> tuple[Job, ...]:
+    return tuple(job for job in jobs.values() if job.state is JobState.WAITING)
 
 
 def _awaits(plan: Plan) -> bool:

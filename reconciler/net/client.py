@@ -1,13 +1,12 @@
 """The program's one way to other hosts.
 
-URLs and TLS are httpx's; requests go to httpcore, which it is built on, without its client: that
-would cost a millisecond each, and all it does of use here is to add five headers.
+URLs and TLS are httpx's; requests go to connections of our own, without its client and its pool:
+those would cost more than a millisecond for each small file.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 import ssl
 from collections.abc import Callable, Iterable
 
@@ -18,20 +17,11 @@ from reconciler.core.history import DEFAULT_PROJECT, LedgerRow
 from reconciler.core.job import Code
 from reconciler.core.source import redact_url
 from reconciler.net.failure import NetError
+from reconciler.net.http1 import Answer, Chunk, RawHeaders, unsendable
 from reconciler.net.redirect import STATUSES, Hop, next_hop
 from reconciler.net.request import Call, Headers, OriginRequest
 from reconciler.net.sockets import Trace, Watch
-from reconciler.net.wire import (
-    EGRESS_HINT,
-    Answer,
-    Chunk,
-    RawHeaders,
-    Resolve,
-    Route,
-    Wire,
-    resolve_by_system,
-    unsendable,
-)
+from reconciler.net.wire import EGRESS_HINT, Resolve, Route, Wire, resolve_by_system
 from reconciler.ports import Clock
 
 DRAIN_BYTES = 64 * 1024
@@ -42,9 +32,6 @@ OWN_HEADERS: Headers = (
     ("Connection", "keep-alive"),
     ("User-Agent", "model-reconciler"),
 )
-for _name in ("httpx", "httpcore"):
-    # httpcore logs every header, and httpx, if anybody used its client, every URL: neither may reach a log.
-    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @functools.cache
@@ -52,6 +39,7 @@ def trusted_tls() -> ssl.SSLContext:
     """The one TLS context of the process: public authorities and those of this machine."""
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
+    context.set_alpn_protocols(["http/1.1"])
     return context
 
 
@@ -153,7 +141,7 @@ class Session:
         self._watch.trace = entry.trace
         try:
             self._refuse(hop.url, target, egress, exempt)
-            sent = _raw(url, (*hop.headers, *headers), redact_url(hop.url))
+            sent = _raw(url, (*hop.headers, *headers))
             return self._wire.send(Route(target, egress, exempt), method, url.raw_path, sent), entry
         except NetError as error:
             entry.fail(error)
@@ -235,14 +223,14 @@ class _LedgerEntry:
         )
 
 
-def _raw(url: httpx.URL, headers: Headers, shown: str) -> RawHeaders:
+def _raw(url: httpx.URL, headers: Headers) -> RawHeaders:
     """What is sent: of headers with the same name, the last one."""
     own = (("Host", url.netloc.decode("ascii")), *OWN_HEADERS)
     named = {name.lower(): (name, value) for name, value in (*own, *headers)}
     try:
         return [(name.encode("ascii"), value.encode("ascii")) for name, value in named.values()]
     except UnicodeError:
-        raise unsendable(shown) from None
+        raise unsendable(redact_url(str(url))) from None
 
 
 def _parsed(url: str) -> tuple[httpx.URL, HostPort]:

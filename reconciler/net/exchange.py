@@ -20,9 +20,10 @@ from reconciler.core.job import Code
 from reconciler.core.source import redact_url
 from reconciler.net.client import trusted_tls
 from reconciler.net.failure import NetError
+from reconciler.net.http1 import Chunk, RawHeaders, unsendable
 from reconciler.net.request import Call, Headers
 from reconciler.net.sockets import Watch
-from reconciler.net.wire import Chunk, Resolve, Route, Wire, resolve_by_system, unsendable
+from reconciler.net.wire import Resolve, Route, Wire, resolve_by_system
 from reconciler.ports import Clock
 
 _ONE_HOST = EgressPolicy(allow=())
@@ -187,5 +188,5 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _text(headers: list[tuple[bytes, bytes]]) -> Headers:
+def _text(headers: RawHeaders) -> Headers:
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)

@@ -62,8 +62,6 @@ class Watch:
         self.idle_timeout_s = 0.0
         self.active: socket.socket | None = None
         """The socket in use: what a stop shuts down."""
-        self.ended = False
-        """Whether the other side has ended the stream since the last request."""
         self.trace = Trace()
         """Of the request under way; whoever begins one puts its own here."""
         self._asked_s: float | None = None
@@ -89,7 +87,7 @@ class Watch:
 
     def asked(self) -> None:
         """A request is on its way: until `answered`, bytes that complete no head count as silence."""
-        self._asked_s, self.ended = self._clock.monotonic(), False
+        self._asked_s = self._clock.monotonic()
 
     def answered(self) -> None:
         """The head of the answer is there: from now on every byte ends a silence."""
@@ -144,16 +142,13 @@ class Channel:
 
     def read(self, max_bytes: int) -> bytes:
         """Up to `max_bytes`; empty at the end of the stream. Raises NetError, or what the stop raises."""
-        limit_s = self._watch.idle_timeout_s
-        if self._watch.overdue:
-            raise _headless(self._peer, limit_s)
+        limit_s = self._limit_s()
         self._enter(limit_s)
         data = self._watch.wait(
             lambda: self.sock.recv(max_bytes), limit_s=limit_s, late=lambda: _idle(self._peer, limit_s), peer=self._peer
         )
         if not data:
             self._watch.check()
-            self._watch.ended = True
         return data
 
     def fill(self, buffer: memoryview) -> int:
@@ -161,7 +156,7 @@ class Channel:
 
         Raises NetError, or what the stop raises.
         """
-        limit_s = self._watch.idle_timeout_s
+        limit_s = self._limit_s()
         if isinstance(self.sock, ssl.SSLSocket):
             self._enter(limit_s, waits=2)
             step = functools.partial(_gather, self.sock, buffer, self._slice_s)
@@ -215,6 +210,13 @@ class Channel:
     def readable(self) -> bool:
         """Whether bytes or an end wait to be read: an idle connection of which this is true is dead."""
         return bool(_poll(self.sock, select.POLLIN, 0.0))
+
+    def _limit_s(self) -> float:
+        """The longest silence before the next byte; raises NetError if the head of the answer is overdue."""
+        limit_s = self._watch.idle_timeout_s
+        if self._watch.overdue:
+            raise _headless(self._peer, limit_s)
+        return limit_s
 
     def _enter(self, limit_s: float, waits: int = 1) -> None:
         """So many waits in a row are a slice together. The kernel ends those of a plain socket: Python would poll."""

@@ -44,7 +44,7 @@ class Heard:
     def acted(self, action: Action, result: Result) -> None:
         self.acted_on.append((action, result))
 
-    def progress(self, running: tuple[Progress, ...], jobs: tuple[Job, ...]) -> None:
+    def progress(self, running: tuple[Progress, ...], waiting: tuple[Job, ...]) -> None:
         self.ticks += 1
         if self.clock is not None:
             self.clock.advance(self.tick_s)

@@ -106,7 +106,7 @@ class Interrupting(Heard):
         self.about = (subject, *tags)
         self.done = False
 
-    def progress(self, running: tuple[Progress, ...], jobs: tuple[Job, ...]) -> None:
+    def progress(self, running: tuple[Progress, ...], waiting: tuple[Job, ...]) -> None:
         if not self.done:
             self.done = True
             decide(self.machine, self.kind, *self.about)
@@ -143,11 +143,11 @@ class Slow(Interrupting):
         super().acted(action, result)
         self.machine.clock.advance(100)
 
-    def progress(self, running: tuple[Progress, ...], jobs: tuple[Job, ...]) -> None:
+    def progress(self, running: tuple[Progress, ...], waiting: tuple[Job, ...]) -> None:
         self.ticks += 1
         self.machine.clock.advance(1)
         if self.acted_on:
-            super().progress(running, jobs)
+            super().progress(running, waiting)
 
 
 def test_a_decision_does_not_wait_until_a_slow_pass_has_paid_off(machine: Machine) -> None:
