@@ -137,7 +137,8 @@ class Converger:
             outcome = self._node.apply(desired, look)
             self._note(outcome, look, is_first=look.plan is first)
             self._record(desired, look)
-            if not self._wait(look, self._now() - started, news=outcome.did_something):
+            goes_on = self._wait(look, self._now() - started, news=outcome.did_something)
+            if not goes_on and not self._timed_out:
                 break
             before, look = look, self._look(desired)
             if look.observed.node.store is StoreStatus.MISSING:
@@ -146,6 +147,9 @@ class Converger:
                 break
             self._tell_finished(before.plan, look)
             self._node.settle(look)
+            if not goes_on:  # the time is over: what has ended by now is told, nothing more is begun
+                self._record(desired, look)
+                break
         return self._report(desired, look, first)
 
     def _ended_at_once(self, desired: DesiredState, look: Look) -> RunReport | None:
@@ -170,10 +174,6 @@ class Converger:
             self._watcher.note(f"this is a bug in a transfer thread; please report it with these lines:\n{crash}")
         if look.plan.fuse is not None and first.fuse is None:
             self._watcher.note(f"{look.plan.fuse.message}; --confirm-prune {look.plan.fuse.confirm} lets it happen")
-        if self._timed_out:
-            # The last look is older than what has begun since.
-            jobs = self._node.backends.registry.snapshot().jobs
-            look = replace(look, observed=replace(look.observed, jobs=jobs))
         running = {each.spec.digest: each for each in self._node.backends.lane.progress()}
         ended = Ended(first, look, self._results, self._timed_out, crashes, running)
         return run_report(ended, self._conditions(desired, look))

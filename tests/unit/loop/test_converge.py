@@ -138,6 +138,31 @@ def test_the_time_can_run_out(machine: Machine) -> None:
     assert report.results[0].message == "--timeout was reached"
 
 
+class Late(Heard):
+    """What is held arrives in the moment in which the time is over."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self.machine = machine
+
+    def progress(self, running: tuple[Progress, ...], waiting: tuple[Job, ...]) -> None:
+        self.machine.clock.advance(20.0)
+        self.machine.lane.held.clear()
+        self.machine.lane.stopping.add(digest("b"))  # so that there is something to wait for
+        self.machine.lane.ensure(tuple(each.spec for each in running))
+
+
+def test_what_ended_after_the_last_look_is_told_when_the_time_is_over(machine: Machine) -> None:
+    machine.serves("a")
+    machine.lane.held.add(digest("a"))
+    machine.heard = heard = Late(machine)
+    report = machine.run(desired(model("a", file("a", size=None))), Orders(timeout_s=15.0, accept=ACCEPT))
+    assert report.exit_code is Exit.NOT_CONVERGED
+    assert [result.status for _, result in heard.acted_on] == [ResultStatus.WAITING, ResultStatus.DONE]
+    assert report.results[0].status is ResultStatus.DONE
+    assert machine.registry.snapshot().entries == {}
+
+
 def test_what_was_fetched_is_as_large_as_its_blob(machine: Machine) -> None:
     """A plan made while it ran knows only what was left of it, and one made before may know nothing."""
     machine.serves("a")
