@@ -17,7 +17,8 @@ from reconciler.core.history import DEFAULT_PROJECT, LedgerRow
 from reconciler.core.job import Code
 from reconciler.core.source import redact_url
 from reconciler.net.failure import NetError
-from reconciler.net.http1 import Answer, Chunk, RawHeaders, unsendable
+from reconciler.net.http1 import Answer, Chunk, unsendable
+from reconciler.net.message import RawHeaders
 from reconciler.net.redirect import STATUSES, Hop, next_hop
 from reconciler.net.request import Call, Headers, OriginRequest
 from reconciler.net.sockets import Trace, Watch
@@ -39,7 +40,6 @@ def trusted_tls() -> ssl.SSLContext:
     """The one TLS context of the process: public authorities and those of this machine."""
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
-    context.set_alpn_protocols(["http/1.1"])
     return context
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.core.job import Code
-from reconciler.net.failure import NetError
+from reconciler.net.failure import ended_early
 from reconciler.net.sockets import Channel
 
 BUFFER_BYTES = 2**20
@@ -28,8 +27,3 @@ def rest_of_body(channel: Channel, size_bytes: int, peer: str) -> Iterator[memor
         size_bytes -= count
         buffers.append(buffers.pop(0))
         yield buffer[:count]
-
-
-def ended_early(peer: str) -> NetError:
-    """The error for a connection that ended within an answer."""
-    return NetError(Code.CONNECT, f"{peer} ended the connection before its answer was complete", transient=True)

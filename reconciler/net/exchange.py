@@ -20,7 +20,8 @@ from reconciler.core.job import Code
 from reconciler.core.source import redact_url
 from reconciler.net.client import trusted_tls
 from reconciler.net.failure import NetError
-from reconciler.net.http1 import Chunk, RawHeaders, unsendable
+from reconciler.net.http1 import Chunk, unsendable
+from reconciler.net.message import RawHeaders
 from reconciler.net.request import Call, Headers
 from reconciler.net.sockets import Watch
 from reconciler.net.wire import Resolve, Route, Wire, resolve_by_system

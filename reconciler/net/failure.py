@@ -15,3 +15,13 @@ class NetError(Exception):
         self.transient = transient
         """Whether the same request may work later."""
         self.hint = hint
+
+
+def ended_early(peer: str) -> NetError:
+    """The error for a connection that ended within an answer."""
+    return NetError(Code.CONNECT, f"{peer} ended the connection before its answer was complete", transient=True)
+
+
+def foreign(peer: str) -> NetError:
+    """The error for an answer that is none. What is half way between, such as a proxy, sends one while it restarts."""
+    return NetError(Code.HTTP, f"{peer} sent something that is not HTTP/1.1", transient=True)

@@ -209,7 +209,8 @@ class Channel:
 
     def readable(self) -> bool:
         """Whether bytes or an end wait to be read: an idle connection of which this is true is dead."""
-        return bool(_poll(self.sock, select.POLLIN, 0.0))
+        decrypted = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()
+        return bool(decrypted or _poll(self.sock, select.POLLIN, 0.0))
 
     def _limit_s(self) -> float:
         """The longest silence before the next byte; raises NetError if the head of the answer is overdue."""

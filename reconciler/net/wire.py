@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from reconciler.core.egress import EgressPolicy, HostPort, address_refusal
 from reconciler.core.job import Code
 from reconciler.net.failure import NetError
-from reconciler.net.http1 import Answer, Connection, RawHeaders
+from reconciler.net.http1 import Answer, Connection
+from reconciler.net.message import RawHeaders
 from reconciler.net.sockets import Channel, Watch, dial
 
 Resolve = Callable[[str, int], tuple[str, ...]]
@@ -98,7 +99,9 @@ class Wire:
         channel = dial(addresses[:MAX_ADDRESSES], target.port, self._watch, str(target))
         if target.scheme == "https":  # a TLS context costs tens of milliseconds: http alone never makes one
             try:
-                channel.secure(self._tls(), target.host)
+                context = self._tls()
+                context.set_alpn_protocols(["http/1.1"])
+                channel.secure(context, target.host)
             except BaseException:
                 channel.close()
                 raise

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,10 +19,12 @@ from reconciler.core.egress import EgressPolicy
 from reconciler.core.job import Code
 from reconciler.net import http1
 from reconciler.net.failure import NetError
-from reconciler.net.http1 import MAX_BARREN_BYTES, Answer, Connection, RawHeaders
+from reconciler.net.http1 import Answer, Connection
+from reconciler.net.message import MAX_BARREN_BYTES, Message, RawHeaders
 from reconciler.net.request import Call
 from reconciler.net.sockets import Channel, Watch
 from reconciler.transfer.token import CancelToken
+from tests.fixtures.certificate import NAME, make_certificate
 
 PEER = "https://models.example"
 HEADERS: RawHeaders = [(b"Host", b"models.example"), (b"X-Empty", b"")]
@@ -35,7 +40,8 @@ class Line:
         near, self.far = socket.socketpair()
         self._watch = Watch(SystemClock())
         self._watch.begin(Call(EgressPolicy, CancelToken(), 10.0, "models.download", "corr-1", lambda row: None))
-        self.connection = Connection(Channel(near, self._watch, PEER, "192.0.2.1"), self._watch, PEER)
+        self.channel = Channel(near, self._watch, PEER, "192.0.2.1")
+        self.connection = Connection(self.channel, self._watch, PEER)
 
     def ask(self, said: bytes, *, method: str = "GET", ends: bool = False, step: int = 2**20) -> Answer:
         """The answer to a request, of which the other side sent `said`."""
@@ -101,6 +107,8 @@ def test_a_request_is_written_as_it_is(line: Line) -> None:
 def test_what_could_begin_another_line_is_not_sent(line: Line, target: bytes, header: tuple[bytes, bytes]) -> None:
     with pytest.raises(NetError, match="can't be sent"):
         line.connection.ask("GET", target, [header])
+    with pytest.raises(NetError, match="can't be sent"):
+        line.connection.ask("GET / HTTP/1.1\r\nA: b\r\n\r\nGET", b"/", [])
     line.far.setblocking(False)
     with pytest.raises(BlockingIOError):
         line.far.recv(1)
@@ -121,6 +129,9 @@ UNDERSTOOD = {
         False,
     ),
     "a length behind chunks": (CHUNKED + b"5\r\nhello\r\n0\r\nContent-Length: 9\r\n\r\n", False),
+    "spaces behind the size of a chunk": (CHUNKED + b"5  \r\nhello\r\n0  \r\n\r\n", False),
+    "spaces behind a coding": (OK + b"Transfer-Encoding: chunked  \r\n\r\n5\r\nhello\r\n0\r\n\r\n", False),
+    "spaces behind a length": (OK + b"Content-Length: 5 \r\n\r\nhello", False),
     "until the end": (OK + b"\r\nhello", True),
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", True),
     "no reason": (b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", False),
@@ -159,6 +170,20 @@ def test_headers_are_found_in_any_spelling_and_joined(line: Line) -> None:
     assert (answer.header("X-a"), answer.header("X-B")) == ("1, , ü", None)
 
 
+def test_spaces_around_a_value_are_not_part_of_it(line: Line) -> None:
+    answer = line.ask(OK + b'Content-Length: 0 \r\nETag: \t "a  b" \t\r\nX-Empty:  \r\n\r\n')
+    assert [answer.header(name) for name in ("content-length", "etag", "x-empty")] == ["0", '"a  b"', ""]
+
+
+@pytest.mark.parametrize("step", [1, 2**20])
+def test_a_head_counts_whatever_comes_behind_it(line: Line, step: int) -> None:
+    answer = line.ask(CHUNKED.replace(b"200 OK", b"404 Not Found") + b"x\r\nhello", step=step)
+    assert answer.status == 404
+    with pytest.raises(NetError, match="not HTTP"):
+        body(answer)
+    assert not line.connection.is_usable
+
+
 def test_a_header_that_is_no_utf_8_is_latin_1(line: Line) -> None:
     assert line.ask(OK + b"Content-Length: 0\r\nLocation: /\xe9\r\n\r\n").header("location") == "/é"
 
@@ -177,6 +202,7 @@ FOREIGN = {
     "a length in other digits": OK + "Content-Length: \u0665\r\n\r\nhello".encode(),
     "a length beyond all": OK + b"Content-Length: " + b"9" * 30 + b"\r\n\r\nhello",
     "another coding": OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "a coding with a tab": OK + b"Transfer-Encoding: chunked\t\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     "another coding alone": OK + b"Transfer-Encoding: gzip\r\n\r\nhello",
     "a wrong chunk": CHUNKED + b"5\r\nhello!\r\n0\r\n\r\n",
     "an extension without end": CHUNKED + b"5;" + b"x" * MAX_BARREN_BYTES * 2,
@@ -228,10 +254,54 @@ def test_after_a_whole_body_the_connection_serves_the_next_request(line: Line, s
         assert line.connection.is_usable
 
 
-def test_it_does_not_while_an_answer_is_open_or_was_not_read_to_its_end(line: Line) -> None:
-    answer = line.ask(TOLD + b"hello")
+@pytest.mark.parametrize(
+    ("said", "method"),
+    [
+        (TOLD, "HEAD"),
+        (CHUNKED, "HEAD"),
+        (OK + b"Content-Length: 0\r\n\r\n", "GET"),
+        (TOLD.replace(b"200 OK", b"404 Not Found") + b"hello", "GET"),
+        (CHUNKED + b"5\r\nhello\r\n0\r\n\r\n", "GET"),
+    ],
+)
+def test_it_also_does_after_one_that_has_come_whole_and_was_not_read(line: Line, said: bytes, method: str) -> None:
+    for _ in range(2):
+        line.ask(said, method=method).close()
+        assert line.connection.is_usable
+
+
+def test_an_answer_that_is_closed_again_leaves_the_next_one_alone(line: Line) -> None:
+    first = line.ask(TOLD + b"hello")
+    assert body(first) == b"hello"
+    second = line.ask(TOLD)
+    first.close()
+    line.far.sendall(b"again")
+    assert body(second) == b"again"
+    assert line.connection.is_usable
+    line.connection.close()
+    second.close()
     assert not line.connection.is_usable
-    assert next(answer.body) == b"hello"
+
+
+def test_an_answer_is_no_garbage_that_somebody_has_to_look_for(line: Line) -> None:
+    def messages() -> int:
+        return sum(isinstance(each, Message) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = messages()
+        for _ in range(3):
+            line.ask(TOLD + b"hello").close()
+        assert messages() == before
+    finally:
+        gc.enable()
+
+
+def test_it_does_not_while_an_answer_is_open_or_was_not_read_to_its_end(line: Line) -> None:
+    answer = line.ask(TOLD + b"hel")
+    assert not line.connection.is_usable
+    assert next(answer.body) == b"hel"
     answer.close()
     assert not line.connection.is_usable
 
@@ -244,6 +314,9 @@ def test_it_does_not_while_an_answer_is_open_or_was_not_read_to_its_end(line: Li
         (TOLD + b"hello", "HEAD"),
         (OK + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello", "GET"),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", "GET"),
+        (TOLD + b"5\r\n", "HEAD"),
+        (CHUNKED + b"5\r\n", "HEAD"),
+        (TOLD + b"\r\n\r\n", "HEAD"),
         (CHUNKED + b"5\r\nhello\r\n0\r\n\r\nmore", "GET"),
         (OK + b"Content-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "GET"),
     ],
@@ -251,6 +324,26 @@ def test_it_does_not_while_an_answer_is_open_or_was_not_read_to_its_end(line: Li
 def test_what_may_be_out_of_step_serves_none(line: Line, said: bytes, method: str) -> None:
     assert body(line.ask(said, method=method)) == (b"" if method == "HEAD" else b"hello")
     assert not line.connection.is_usable
+
+
+def test_one_with_bytes_behind_the_end_that_tls_has_read_serves_none(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    line = Line()
+    secured: list[ssl.SSLSocket] = []
+    shaking = threading.Thread(target=lambda: secured.append(server.wrap_socket(line.far, server_side=True)))
+    shaking.start()
+    line.channel.secure(ssl.create_default_context(cafile=certificate), NAME)
+    shaking.join()
+    with secured[0] as line.far, contextlib.closing(line.connection):
+        # More than the parser is given, and all in one record.
+        assert body(line.ask(TOLD + b"hello")) == b"hello"
+        assert line.connection.is_usable
+        answer = line.ask(OK + b"Content-Length: 5000\r\n\r\n", step=2**14)
+        line.far.sendall(b"x" * 5000 + TOLD + b"again")
+        assert body(answer) == b"x" * 5000
+        assert not line.connection.is_usable
 
 
 def test_one_that_said_something_or_ended_since_is_not_usable(line: Line) -> None:

@@ -1,9 +1,17 @@
-"""Names, and what goes wrong while they are looked up."""
+"""Names, what goes wrong while they are looked up, and what a connection to one offers."""
 
 from __future__ import annotations
 
+import socket
+import ssl
 import subprocess
 import sys
+import threading
+from pathlib import Path
+
+from reconciler.clock import SystemClock
+from reconciler.net.exchange import Exchange, Question, Reach
+from tests.fixtures.certificate import NAME, make_certificate
 
 WITHOUT_DESCRIPTORS = """
 import os, resource
@@ -23,3 +31,27 @@ except NetError as error:
 def test_a_name_that_can_not_be_looked_up_for_want_of_descriptors_is_transient() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_DESCRIPTORS], capture_output=True, text=True, check=False)
     assert done.stdout == "connect True the name models.example was not resolved: Too many open files\n", done.stderr
+
+
+def test_http_2_is_not_offered(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    offer = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    offer.load_cert_chain(certificate, key)
+    offer.set_alpn_protocols(["h2", "http/1.1"])
+    chosen: list[str | None] = []
+
+    def serve(server: socket.socket) -> None:
+        with offer.wrap_socket(server.accept()[0], server_side=True) as line:
+            chosen.append(line.selected_alpn_protocol())
+            line.recv(2**16)
+            line.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=serve, args=(server,))
+        serving.start()
+        url = f"https://{NAME}:{server.getsockname()[1]}/"
+        trusted = ssl.create_default_context(cafile=certificate)
+        exchange = Exchange(SystemClock(), resolve=lambda host, port: ("127.0.0.1",), tls=lambda: trusted)
+        assert exchange.ask(Question(url), Reach.NAMED).status == 204
+        serving.join()
+    assert chosen == ["http/1.1"]

@@ -1,0 +1,124 @@
+"""An answer as the parser tells it: the home of httptools."""
+
+from __future__ import annotations
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from reconciler.net.failure import foreign
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+MAX_BARREN_BYTES = 100 * 1024
+# About so many that are neither a whole head nor of a body: headers, informational answers, extensions of chunks and
+# trailers need have no end.
+
+_VERSIONS = frozenset({"1.0", "1.1"})
+_LEAST_STATUS = 200
+_HEAD_END = b"\r\n\r\n"
+
+
+class Message:
+    """The head of an answer, informational ones passed over, and as much of its body as went through the parser."""
+
+    def __init__(self, method: str, peer: str) -> None:
+        self._is_head = method == "HEAD"
+        self._peer = peer
+        self._parser = HttpResponseParser(self)
+        # Servers that send a length beside chunks, or spaces behind the size of a chunk, exist. The chunks count
+        # (RFC 9112 §6.3), and the digest of what they hold judges.
+        self._parser.set_dangerous_leniencies(lenient_chunked_length=True, lenient_spaces_after_chunk_size=True)
+        self._pieces: list[bytes] = []
+        self._barren_bytes = 0
+        self._version = ""
+        self._coding: bytes | None = None
+        self.status = 0
+        self.headers: RawHeaders = []
+        self.length_bytes: int | None = None
+        self.has_head = False
+        self.is_whole = False
+        """Whether all of it has come; who reads a body past the parser says so."""
+        self.is_broken = False
+        """Whether what came behind the head is no body: told to who reads that, for the head may say enough."""
+        self.has_more = False
+        """Whether bytes came behind its end: nobody knows what they belong to."""
+        self.keeps_alive = False
+        """Whether the other side lets its connection serve another request."""
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the body has to go through the parser."""
+        return self._coding is not None
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes of the connection. Raises NetError if they can't be part of an answer."""
+        had_head = self.has_head
+        self._barren_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):  # their texts may quote what the peer sent
+            if not (self.is_whole or (self.has_head and not had_head)):
+                raise foreign(self._peer) from None
+            self.is_broken, self.has_more = not self.is_whole, True
+        if self._barren_bytes > MAX_BARREN_BYTES or (self.has_head and not self._is_understood()):
+            raise foreign(self._peer)
+        if self._is_head and self.has_head:  # the parser does not know what was asked
+            self._pieces.clear()
+            self.has_more = not data.endswith(_HEAD_END) or data.count(_HEAD_END) > 1
+            self.is_whole, self.is_broken = True, False
+
+    def taken(self) -> bytes:
+        """What has come of the body since the last call."""
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        return data
+
+    def release(self) -> None:
+        """Nothing is fed any more: parser and message would keep each other until somebody looks for such cycles."""
+        self._pieces.clear()
+        del self._parser
+
+    def _is_understood(self) -> bool:
+        return self.status >= _LEAST_STATUS and self._version in _VERSIONS and self._coding in (None, b"chunked")
+
+    # What follows is called by the parser.
+
+    def on_message_begin(self) -> None:
+        """A second one begins behind the end of the first."""
+        self.has_more = self.is_whole
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Trailers are of no interest."""
+        if not self.has_head:
+            self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Everything is known that the head says."""
+        if self.has_head:
+            return
+        status = self._parser.get_status_code()
+        if status // 100 == 1:
+            self.headers.clear()
+            return
+        self.status, self.has_head, self._barren_bytes = status, True, 0
+        self._version = self._parser.get_http_version()
+        codings, lengths = (values_of(self.headers, name) for name in (b"transfer-encoding", b"content-length"))
+        self.keeps_alive = self._parser.should_keep_alive() and not (codings and lengths)
+        self._coding = b",".join(codings).rstrip(b" ").lower() if codings else None  # the parser overlooks no tab
+        self.length_bytes = int(lengths[0]) if lengths else None
+        # It leaves what is behind a value, which is not part of it (RFC 9112 §5).
+        self.headers = [(name, value.strip(b" \t")) for name, value in self.headers]
+
+    def on_body(self, data: bytes) -> None:
+        """Some of the body came, without what frames it."""
+        if not self.is_whole:
+            self._barren_bytes = 0
+            self._pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        """The end of an informational answer is none."""
+        self.is_whole = self.has_head
+
+
+def values_of(headers: RawHeaders, wanted: bytes) -> list[bytes]:
+    """The values of all headers of that name, which is in lower case."""
+    return [value for name, value in headers if name.lower() == wanted]
