@@ -210,16 +210,29 @@ def _batch_key(index: int, action: Action) -> tuple[str, int]:
     return ("marks" if isinstance(action.operation, _MARKS) else action.op), -1
 
 
+def withheld(action: Action) -> Result | None:
+    """The result of an action that its plan blocks; None for any other."""
+    block = action.blocked
+    if block is None:
+        return None
+    return Result(action.id, ResultStatus.BLOCKED, block.code, block.message, block.reason, block.hint)
+
+
+def waits_for(need: str) -> str:
+    """What is said of an action whose `need`, another action, is not done."""
+    return f"waits for {need}"
+
+
 def _not_now(action: Action, results: Mapping[str, Result]) -> Result | None:
     """Why the action can't run in this pass: withheld, or something it needs is not done."""
-    block = action.blocked
-    if block is not None:
-        return Result(action.id, ResultStatus.BLOCKED, block.code, block.message, block.reason, block.hint)
+    blocked = withheld(action)
+    if blocked is not None:
+        return blocked
     for need in action.depends_on:
         before = results.get(need)
         if before is not None and before.status is not ResultStatus.DONE:
             status = ResultStatus.BLOCKED if before.status is ResultStatus.BLOCKED else ResultStatus.WAITING
-            return Result(action.id, status, before.code, f"waits for {need}")
+            return Result(action.id, status, before.code, waits_for(need))
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from reconciler.apply.executor import waits_for, withheld
 from reconciler.core.action import Action, AdoptHash, Fetch, Promote
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive
@@ -23,6 +24,7 @@ from reconciler.plan.steps import fetch_id
 
 STORE_HINT = "mount the disk it lies on or pass the right --store-dir; nothing is fetched or deleted until then"
 
+_TIME_OVER = "--timeout was reached"
 _AT_WORK = (JobState.QUEUED, JobState.ADMITTED, JobState.DOWNLOADING, JobState.VERIFYING)
 
 
@@ -132,6 +134,9 @@ def _result(action: Action, left: Mapping[str, Action], ended: Ended) -> Result:
     waits = left[action.id].waits
     if waits is not None and awaits_window(left[action.id]):
         return Result(action.id, ResultStatus.WAITING, None, waits.message)
+    not_tried = _not_tried(action, left, last) if ended.timed_out else None
+    if not_tried is not None:
+        return not_tried
     result = last or Result(action.id, ResultStatus.WAITING)
     job = ended.look.observed.jobs.get(Digest(action.name)) if action.is_job else None
     if ended.timed_out and action.is_job and result.status is ResultStatus.WAITING and _is_at_work(job):
@@ -142,6 +147,22 @@ def _result(action: Action, left: Mapping[str, Action], ended: Ended) -> Result:
     failed = job.state is JobState.ERROR or (job.state is JobState.WAITING and not is_willing)
     status = ResultStatus.FAILED if failed and job.code is not None else ResultStatus.WAITING
     return Result(action.id, status, job.code, job.message or f"{job.state} when the run ended")
+
+
+def _not_tried(action: Action, left: Mapping[str, Action], last: Result | None) -> Result | None:
+    """Of what the last look found and the run had no time to try: why it is left. None: the last try says it."""
+    now = left[action.id]
+    blocked = withheld(now)
+    if blocked is not None:
+        return blocked
+    waited = last is None or (last.status is ResultStatus.WAITING and bool(action.depends_on))
+    if action.is_job or not waited:
+        return None
+    need = next((need for need in now.depends_on if need in left), None)
+    if need is None:
+        return Result(action.id, ResultStatus.WAITING, None, _TIME_OVER)
+    status = ResultStatus.WAITING if left[need].blocked is None else ResultStatus.BLOCKED
+    return Result(action.id, status, None, waits_for(need))
 
 
 def _is_at_work(job: Job | None) -> bool:
@@ -157,13 +178,13 @@ def _out_of_time(action: Action, ended: Ended) -> str:
     digest = Digest(action.name)
     running, blob = ended.running.get(digest), ended.look.observed.blobs.get(digest)
     if not isinstance(action.operation, Fetch) or (running is not None and running.state != JobState.DOWNLOADING):
-        return "--timeout was reached"
+        return _TIME_OVER
     done_bytes = running.done_bytes if running is not None else blob.part_bytes if blob is not None else None
     if not done_bytes:
-        return "--timeout was reached"
+        return _TIME_OVER
     total_bytes = None if running is None else running.total_bytes
     of = "" if total_bytes is None else f" of {format_size(total_bytes)}"
-    return f"--timeout was reached; {format_size(done_bytes)}{of} are kept"
+    return f"{_TIME_OVER}; {format_size(done_bytes)}{of} are kept"
 
 
 def _given_up(action: Action, left: Plan) -> Result | None:

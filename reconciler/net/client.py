@@ -40,6 +40,7 @@ def trusted_tls() -> ssl.SSLContext:
     """The one TLS context of the process: public authorities and those of this machine."""
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
+    context.set_alpn_protocols(["http/1.1"])  # here alone: while another thread connects, it would free what that reads
     return context
 
 

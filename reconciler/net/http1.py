@@ -40,7 +40,7 @@ class Answer:
     body: Iterator[Chunk]
     """Raises NetError."""
     close: Callable[[], None]
-    """The connection is free for another request if all of the body has come, otherwise closed."""
+    """The connection is closed, unless the body was read to its end or came with the head: then it is free again."""
 
     def header(self, name: str) -> str | None:
         """The header's values, joined as RFC 9110 §5.3 says, without regard to case; None if there is none."""

@@ -29,6 +29,8 @@ class Message:
         self._parser.set_dangerous_leniencies(lenient_chunked_length=True, lenient_spaces_after_chunk_size=True)
         self._pieces: list[bytes] = []
         self._barren_bytes = 0
+        self._seen = b""
+        """What was fed last, and of what came before as much as an end of the head may begin with."""
         self._version = ""
         self._coding: bytes | None = None
         self.status = 0
@@ -61,9 +63,15 @@ class Message:
             self.is_broken, self.has_more = not self.is_whole, True
         if self._barren_bytes > MAX_BARREN_BYTES or (self.has_head and not self._is_understood()):
             raise foreign(self._peer)
-        if self._is_head and self.has_head:  # the parser does not know what was asked
+        if self._is_head:
+            self._end_at_head(data)
+
+    def _end_at_head(self, data: bytes) -> None:
+        """The answer to HEAD has no body, whatever it says; the parser does not know what was asked."""
+        self._seen = self._seen[1 - len(_HEAD_END) :] + data
+        if self.has_head:
             self._pieces.clear()
-            self.has_more = not data.endswith(_HEAD_END) or data.count(_HEAD_END) > 1
+            self.has_more = not self._seen.endswith(_HEAD_END) or self._seen.count(_HEAD_END) > 1
             self.is_whole, self.is_broken = True, False
 
     def taken(self) -> bytes:
@@ -99,7 +107,7 @@ class Message:
         if status // 100 == 1:
             self.headers.clear()
             return
-        self.status, self.has_head, self._barren_bytes = status, True, 0
+        self.status = status
         self._version = self._parser.get_http_version()
         codings, lengths = (values_of(self.headers, name) for name in (b"transfer-encoding", b"content-length"))
         self.keeps_alive = self._parser.should_keep_alive() and not (codings and lengths)
@@ -107,9 +115,12 @@ class Message:
         self.length_bytes = int(lengths[0]) if lengths else None
         # It leaves what is behind a value, which is not part of it (RFC 9112 §5).
         self.headers = [(name, value.strip(b" \t")) for name, value in self.headers]
+        self.has_head, self._barren_bytes = True, 0
 
     def on_body(self, data: bytes) -> None:
         """Some of the body came, without what frames it."""
+        if not self.has_head:
+            raise ValueError("an informational answer has no body")  # the parser knows that of some statuses only
         if not self.is_whole:
             self._barren_bytes = 0
             self._pieces.append(data)

@@ -99,9 +99,7 @@ class Wire:
         channel = dial(addresses[:MAX_ADDRESSES], target.port, self._watch, str(target))
         if target.scheme == "https":  # a TLS context costs tens of milliseconds: http alone never makes one
             try:
-                context = self._tls()
-                context.set_alpn_protocols(["http/1.1"])
-                channel.secure(context, target.host)
+                channel.secure(self._tls(), target.host)
             except BaseException:
                 channel.close()
                 raise

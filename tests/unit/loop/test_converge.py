@@ -159,8 +159,27 @@ def test_what_ended_after_the_last_look_is_told_when_the_time_is_over(machine: M
     report = machine.run(desired(model("a", file("a", size=None))), Orders(timeout_s=15.0, accept=ACCEPT))
     assert report.exit_code is Exit.NOT_CONVERGED
     assert [result.status for _, result in heard.acted_on] == [ResultStatus.WAITING, ResultStatus.DONE]
-    assert report.results[0].status is ResultStatus.DONE
+    assert [(result.status, result.message) for result in report.results] == [
+        (ResultStatus.DONE, ""),
+        (ResultStatus.WAITING, "--timeout was reached"),
+    ]
     assert machine.registry.snapshot().entries == {}
+
+
+def test_what_a_person_stopped_after_the_last_look_is_told_as_such_when_the_time_is_over(machine: Machine) -> None:
+    machine.serves("a")
+    machine.lane.held.add(digest("a"))
+
+    class Pausing(Heard):
+        def progress(self, running: tuple[Progress, ...], waiting: tuple[Job, ...]) -> None:
+            pause = Directive(DirectiveKind.PAUSE, "models/a", (), "somebody", NOW)
+            machine.registry.commit(ChangeSet((PutDirective(pause),)))
+            machine.clock.advance(20.0)
+
+    machine.heard = Pausing()
+    report = machine.run(desired(model("a", file("a", size=None))), Orders(timeout_s=15.0, accept=ACCEPT))
+    assert report.exit_code is Exit.NOT_CONVERGED
+    assert {result.status for result in report.results} == {ResultStatus.BLOCKED}
 
 
 def test_what_was_fetched_is_as_large_as_its_blob(machine: Machine) -> None:

@@ -151,6 +151,16 @@ def test_an_answer_is_its_head_and_its_body(line: Line, said: bytes, ends: bool,
     assert body(answer) == b"hello"
 
 
+@pytest.mark.parametrize("behind", [b"5\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"])
+@pytest.mark.parametrize("cut", range(1, 5))
+def test_the_end_of_the_answer_to_head_is_found_wherever_a_read_ends(cut: int, behind: bytes) -> None:
+    for more in (b"", behind):
+        message = Message("HEAD", PEER)
+        message.feed(TOLD[:-cut])
+        message.feed(TOLD[-cut:] + more)
+        assert (message.is_whole, message.keeps_alive, message.has_more) == (True, True, bool(more))
+
+
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
 def test_an_answer_without_a_body_has_none_whatever_its_length_says(line: Line, status: bytes) -> None:
     answer = line.ask(b"HTTP/1.1 " + status + b"\r\nContent-Length: 5\r\n\r\n")
@@ -194,6 +204,12 @@ FOREIGN = {
     "a version of old": b"HTTP/0.9 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     "no status": b"HTTP/1.1 099 OK\r\nContent-Length: 5\r\n\r\nhello",
     "a status that is too long": b"HTTP/1.1 2000 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "a hint with a body": b"HTTP/1.1 104 X\r\nContent-Length: 5\r\n\r\nEVIL!" + TOLD + b"hello",
+    "a hint with a body before half of one": b"HTTP/1.1 199 X\r\nContent-Length: 6\r\n\r\nEVIL!!" + TOLD + b"he",
+    "a hint in chunks": b"HTTP/1.1 104 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nEVIL!\r\n0\r\n\r\n"
+    + TOLD
+    + b"hello",
+    "a hint with a body before none": b"HTTP/1.1 104 X\r\nContent-Length: 5\r\n\r\nEVIL!HTTP/1.1 204 No\r\n\r\n",
     "switches": b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
     "two lengths": OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
     "a list of lengths": OK + b"Content-Length: 5, 5\r\n\r\nhello",

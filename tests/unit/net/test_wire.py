@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from reconciler.clock import SystemClock
+from reconciler.net.client import trusted_tls
 from reconciler.net.exchange import Exchange, Question, Reach
 from tests.fixtures.certificate import NAME, make_certificate
 
@@ -50,7 +51,8 @@ def test_http_2_is_not_offered(tmp_path: Path) -> None:
         serving = threading.Thread(target=serve, args=(server,))
         serving.start()
         url = f"https://{NAME}:{server.getsockname()[1]}/"
-        trusted = ssl.create_default_context(cafile=certificate)
+        trusted = trusted_tls.__wrapped__()
+        trusted.load_verify_locations(certificate)
         exchange = Exchange(SystemClock(), resolve=lambda host, port: ("127.0.0.1",), tls=lambda: trusted)
         assert exchange.ask(Question(url), Reach.NAMED).status == 204
         serving.join()
