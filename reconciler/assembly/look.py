@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, assert_never
 
+from reconciler.assembly.as_left import as_left
 from reconciler.assembly.build import observe_with, open_registry
 from reconciler.cas.files import FileBlobStore
 from reconciler.clock import SystemClock
@@ -17,8 +18,7 @@ from reconciler.core.digest import Digest
 from reconciler.core.errors import StalledError
 from reconciler.core.event import Event, EventId, Topic
 from reconciler.core.history import HistoryRow, LedgerRow
-from reconciler.core.job import Code, Job, JobState, reason_of
-from reconciler.core.job_table import left_behind
+from reconciler.core.job import Job, JobState
 from reconciler.core.ledger import ledger_schema_text
 from reconciler.core.observed import ObservedState, StoreStatus
 from reconciler.core.report import Diagnostic
@@ -33,8 +33,6 @@ from reconciler.observe import NO_STORE, STORE_ID, store_status
 from reconciler.plan.needs import Need, needs
 from reconciler.settings import Settings
 from reconciler.writer_lock import writer_of
-
-_NOBODY_WORKS = "no process is at work; the next run goes on"
 
 _PAGE = 10_000
 # Events at a time: a journal of the usual size is one page, and the largest needs little memory.
@@ -51,19 +49,11 @@ def read_registry(settings: Settings) -> RegistrySnapshot:
     """The registry as it is now, its jobs and conditions as they are told; takes no lock and writes nothing."""
     with open_registry(settings) as registry:
         snapshot = registry.snapshot()
-        if _as_left(snapshot) == snapshot or writer_of(settings.state_dir) is not None:
+        now = SystemClock().now()
+        if as_left(snapshot, now) == snapshot or writer_of(settings.state_dir) is not None:
             return snapshot
         snapshot = registry.snapshot()  # a process may have ended, with all its jobs done, since the first
-    return _as_left(snapshot)
-
-
-def _as_left(snapshot: RegistrySnapshot) -> RegistrySnapshot:
-    """As it is told where no process is at work: nothing makes progress."""
-    conditions = tuple(
-        replace(c, reason=reason_of(Code.INTERRUPTED), message=_NOBODY_WORKS) if c.reason == "Progressing" else c
-        for c in snapshot.conditions
-    )
-    return replace(snapshot, jobs=left_behind(snapshot.jobs), conditions=conditions)
+    return as_left(snapshot, now)
 
 
 def read_history(settings: Settings, limit: int) -> tuple[HistoryRow, ...]:

@@ -64,7 +64,7 @@ class Display:
         """The end of a job, or the failure of anything, has been told."""
         failed = result.status is ResultStatus.FAILED
         if failed or (action.is_job and result.status is ResultStatus.DONE):
-            self._line(_ended(action, result))
+            self._line(_ended(action, result, self._name(action)))
 
     def progress(self, running: tuple[Progress, ...], waiting: tuple[Job, ...]) -> None:
         """The running jobs are shown as they are now; a job that began to wait has been told once."""
@@ -92,6 +92,10 @@ class Display:
         if self._view:
             self._view.close()
             self._view = None
+
+    def _name(self, action: Action) -> str:
+        """Its object, and the file where a job is about one of several."""
+        return self._labels.get(Digest(action.name), subject(action)) if action.is_job else subject(action)
 
     def _waiting(self, job: Job) -> str:
         label = self._labels.get(job.digest, job.digest.short)
@@ -121,14 +125,14 @@ def _file(operation: Fetch | AdoptHash | Verify) -> str:
     return sources[0].basename if sources else operation.digest.short
 
 
-def _ended(action: Action, result: Result) -> str:
+def _ended(action: Action, result: Result, name: str) -> str:
     word = verb(action.operation)[1]
     if result.status is ResultStatus.FAILED:
         code = f" ({result.code})" if result.code else ""
         message = without_code(result.message, result.code) or "no reason"
-        return f"failed {word} {subject(action)}{code}: {message}"
+        return f"failed {word} {name}{code}: {message}"
     if result.code is Code.CACHED:
-        return f"done {word} {subject(action)}: already in the store"
+        return f"done {word} {name}: already in the store"
     size_bytes = action.size_bytes if result.size_bytes is None else result.size_bytes
     size = f" ({format_size(size_bytes)})" if size_bytes else ""
-    return f"done {word} {subject(action)}{size}"
+    return f"done {word} {name}{size}"

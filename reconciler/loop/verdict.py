@@ -184,7 +184,7 @@ def _out_of_time(action: Action, ended: Ended) -> str:
         return _TIME_OVER
     total_bytes = None if running is None else running.total_bytes
     of = "" if total_bytes is None else f" of {format_size(total_bytes)}"
-    return f"{_TIME_OVER}; {format_size(done_bytes)}{of} are kept"
+    return f"{_TIME_OVER}; at least {format_size(done_bytes)}{of} are kept"
 
 
 def _given_up(action: Action, left: Plan) -> Result | None:

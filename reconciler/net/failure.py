@@ -22,6 +22,6 @@ def ended_early(peer: str) -> NetError:
     return NetError(Code.CONNECT, f"{peer} ended the connection before its answer was complete", transient=True)
 
 
-def foreign(peer: str) -> NetError:
+def foreign(peer: str, why: str) -> NetError:
     """The error for an answer that is none. What is half way between, such as a proxy, sends one while it restarts."""
-    return NetError(Code.HTTP, f"{peer} sent something that is not HTTP/1.1", transient=True)
+    return NetError(Code.HTTP, f"{peer} sent what is not accepted as HTTP/1.1: {why}", transient=True)

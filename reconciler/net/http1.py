@@ -109,8 +109,8 @@ class Connection:
         first = message.taken()
         if first:
             yield first
-        if message.is_broken:
-            raise foreign(self._peer)
+        if message.flaw:
+            raise foreign(self._peer, message.flaw)
         if not message.is_whole:
             yield from self._rest(message, len(first))
             message.is_whole = True

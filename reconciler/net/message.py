@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from reconciler.net.failure import foreign
 
@@ -14,6 +14,7 @@ MAX_BARREN_BYTES = 100 * 1024
 
 _VERSIONS = frozenset({"1.0", "1.1"})
 _LEAST_STATUS = 200
+_HINT = "a body of an informational answer"
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -39,8 +40,8 @@ class Message:
         self.has_head = False
         self.is_whole = False
         """Whether all of it has come; who reads a body past the parser says so."""
-        self.is_broken = False
-        """Whether what came behind the head is no body: told to who reads that, for the head may say enough."""
+        self.flaw = ""
+        """Why what came behind the head is no body: told to who reads that, for the head may say enough."""
         self.has_more = False
         """Whether bytes came behind its end: nobody knows what they belong to."""
         self.keeps_alive = False
@@ -57,12 +58,14 @@ class Message:
         self._barren_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade):  # their texts may quote what the peer sent
+        except (HttpParserError, HttpParserUpgrade) as error:
+            why = _told(error)
             if not (self.is_whole or (self.has_head and not had_head)):
-                raise foreign(self._peer) from None
-            self.is_broken, self.has_more = not self.is_whole, True
-        if self._barren_bytes > MAX_BARREN_BYTES or (self.has_head and not self._is_understood()):
-            raise foreign(self._peer)
+                raise foreign(self._peer, why) from None
+            self.flaw, self.has_more = "" if self.is_whole else why, True
+        problem = self._problem()
+        if problem is not None:
+            raise foreign(self._peer, problem)
         if self._is_head:
             self._end_at_head(data)
 
@@ -72,7 +75,7 @@ class Message:
         if self.has_head:
             self._pieces.clear()
             self.has_more = not self._seen.endswith(_HEAD_END) or self._seen.count(_HEAD_END) > 1
-            self.is_whole, self.is_broken = True, False
+            self.is_whole, self.flaw = True, ""
 
     def taken(self) -> bytes:
         """What has come of the body since the last call."""
@@ -85,8 +88,18 @@ class Message:
         self._pieces.clear()
         del self._parser
 
-    def _is_understood(self) -> bool:
-        return self.status >= _LEAST_STATUS and self._version in _VERSIONS and self._coding in (None, b"chunked")
+    def _problem(self) -> str | None:
+        if self._barren_bytes > MAX_BARREN_BYTES:
+            return (
+                f"more than {MAX_BARREN_BYTES // 1024} KiB of headers, or of what stands between the pieces of its body"
+            )
+        if not self.has_head:
+            return None
+        if self.status < _LEAST_STATUS:
+            return f"the status {self.status:03}"
+        if self._version not in _VERSIONS:
+            return f"HTTP/{self._version}"
+        return None if self._coding in (None, b"chunked") else "a transfer coding that was not asked for"
 
     # What follows is called by the parser.
 
@@ -120,7 +133,7 @@ class Message:
     def on_body(self, data: bytes) -> None:
         """Some of the body came, without what frames it."""
         if not self.has_head:
-            raise ValueError("an informational answer has no body")  # the parser knows that of some statuses only
+            raise ValueError(_HINT)  # the parser knows that of some statuses only
         if not self.is_whole:
             self._barren_bytes = 0
             self._pieces.append(data)
@@ -128,6 +141,13 @@ class Message:
     def on_message_complete(self) -> None:
         """The end of an informational answer is none."""
         self.is_whole = self.has_head
+
+
+def _told(error: HttpParserError | HttpParserUpgrade) -> str:
+    """In the words of the parser, none of which are the other side's."""
+    if isinstance(error, HttpParserUpgrade):
+        return "another protocol from here on"
+    return _HINT if isinstance(error, HttpParserCallbackError) else str(error)
 
 
 def values_of(headers: RawHeaders, wanted: bytes) -> list[bytes]:

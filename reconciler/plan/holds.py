@@ -106,6 +106,16 @@ def object_hold(ref: str, directives: tuple[Directive, ...]) -> Directive | None
     return _holds(directives).of((DirectiveKind.SUSPEND, DirectiveKind.PAUSE), ref)
 
 
+def hold_on(ref: str, directives: tuple[Directive, ...]) -> Directive | None:
+    """The directive that holds an object or its downloads, the one that is told first."""
+    return _holds(directives).of(_OF_A_FETCH, ref)
+
+
+def holding(directives: tuple[Directive, ...]) -> tuple[Directive, ...]:
+    """Those that hold something."""
+    return tuple(d for d in directives if reason_of_hold(d) is not None)
+
+
 def is_held(action: Action) -> bool:
     """Whether nothing but an operator's own decision withholds the action."""
     return action.blocked is not None and is_hold(action.blocked)

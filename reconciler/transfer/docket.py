@@ -156,6 +156,12 @@ class Docket:
         _take_rows(record, run)
         self._tell(record, (), told_of(record.spec, record.job, happening, facts=facts), _ignored)
 
+    def requests(self, run: Run) -> None:
+        """The requests made so far are in the ledger."""
+        record = self.running[run.spec.digest]
+        _take_rows(record, run)
+        self._tell(record, (), (), _ignored)
+
     def preview(self, run: Run, provider: str, preview: Preview) -> None:
         """What the egress policy says of the next request is journaled, with the requests made so far."""
         record = self.running[run.spec.digest]

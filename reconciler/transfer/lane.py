@@ -225,6 +225,11 @@ class ThreadLane:
         with self._lock:
             self._docket.note(run, happening, facts)
 
+    def requests(self, run: Run) -> None:
+        """The requests made so far are in the ledger."""
+        with self._lock:
+            self._docket.requests(run)
+
     def preview(self, run: Run, provider: str, preview: Preview) -> None:
         """What the egress policy says of the next request is journaled."""
         with self._lock:

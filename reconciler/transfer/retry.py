@@ -24,7 +24,7 @@ LONGEST_PAUSE_S = 10.0  # decision 10: a longer wait is the job state `waiting`
 LONGEST_ASKED_S = 24 * 3600.0
 # An origin that names a day next year is asked again tomorrow: a typo must not shelve a model for good.
 SLICE_S = 0.25  # how long a cancelled job may go on sleeping
-_SECONDS = re.compile(r"\d{1,9}").fullmatch
+_SECONDS = re.compile(r"[0-9]+").fullmatch
 
 
 _BACK_OFF = tenacity.wait_exponential_jitter(multiplier=RETRY_BACKOFF_S, max=LONGEST_PAUSE_S, jitter=RETRY_BACKOFF_S)

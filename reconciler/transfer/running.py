@@ -30,6 +30,8 @@ from reconciler.transfer.speed import Speed
 from reconciler.transfer.spending import Spending
 from reconciler.transfer.token import CancelToken
 
+ROWS_WITHIN_S = 1.0
+# What a kill may take with it of requests that have ended; small files end sooner and tell it with that.
 ANNOUNCE_BYTES = 64 * 2**20
 # Local work that is over before this many bytes (a fraction of a second) goes from queued to
 # complete in one commit: nobody could have watched it, and 10,000 small files cost half the commits.
@@ -44,6 +46,10 @@ class Dispatcher(Protocol):
 
     def note(self, run: Run, happening: Happening, facts: Mapping[str, JsonValue]) -> None:
         """A happening that changes no state is journaled."""
+        ...
+
+    def requests(self, run: Run) -> None:
+        """The requests made so far are in the ledger."""
         ...
 
     def preview(self, run: Run, provider: str, preview: Preview) -> None:
@@ -123,6 +129,8 @@ class Run:
         self.admitted_bytes: int | None = None
         """How long the file may get in the room that was made sure of for it; None: not yet."""
         self.rows: list[LedgerRow] = []
+        self._rows_due_s = 0.0
+        self._clock = clock
         self._dispatcher = dispatcher
 
     def promised_bytes(self, other: Run) -> int:
@@ -185,6 +193,8 @@ class Run:
         self.total_bytes = total_bytes
         if done_bytes >= ANNOUNCE_BYTES:
             self.announce()
+        if self.rows and self._clock.monotonic() >= self._rows_due_s:
+            self._dispatcher.requests(self)
 
     def announce(self) -> None:
         """The registry hears, once, that the job is at work."""
@@ -231,7 +241,9 @@ class Run:
         self._dispatcher.note(self, Happening.DEGRADED, {"code": code, "elapsed_ms": round(spent_s * 1000)})
 
     def ledger(self, row: LedgerRow) -> None:
-        """Report: journaled with whatever the job commits next."""
+        """Report: journaled with whatever the job commits next, or soon if there is nothing for long."""
+        if not self.rows:
+            self._rows_due_s = self._clock.monotonic() + ROWS_WITHIN_S
         self.rows.append(row)
 
     def hashed(self, done_bytes: int) -> None:

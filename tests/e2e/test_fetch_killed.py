@@ -14,6 +14,7 @@ import pytest
 
 from reconciler.core.digest import Digest
 from tests.e2e.fetch_rig import Rig
+from tests.e2e.machine import LOOPBACK, Machine, killed, until_in, weights
 from tests.fakes.origin import Fault, OriginSimulator, Pattern
 
 pytestmark = pytest.mark.e2e
@@ -46,6 +47,19 @@ def test_a_download_killed_again_and_again_is_finished_without_fetching_twice(tm
         assert origin.body_bytes < 1.2 * big.size_bytes
     assert (tmp_path / "store" / "by-hash" / big.sha256).stat().st_size == big.size_bytes
     assert not part.exists()
+
+
+def test_a_request_that_has_ended_is_in_the_ledger_while_the_download_goes_on(tmp_path: Path) -> None:
+    slow = Pattern(MIB)
+    with OriginSimulator() as origin:
+        model = weights(origin.put("/m", slow, always=Fault(bytes_per_s=16 * 1024)), slow)
+        machine = Machine(tmp_path)
+        machine.declare(models={"a": model}, egress=LOOPBACK)
+        run = machine.start(machine.manifests)
+        until_in(run, lambda: machine.has_part(slow, 1) and machine.listed("egress"))
+        killed(run)
+        (row,) = machine.listed("egress")
+    assert (row["reason_code"], row["bytes_in"]) == ("models.preflight", 0)
 
 
 def _kill_when(condition: Callable[[], bool], folder: Path, url: str, big: Pattern) -> None:

@@ -310,3 +310,13 @@ def test_several_files_of_one_model_are_told_apart() -> None:
         MINILM: "models/all-minilm-l6-v2 model.safetensors",
         OLD: "models/all-minilm-l6-v2 second.gguf",
     }
+
+
+def test_the_end_of_a_job_names_the_file_of_an_object_that_has_several() -> None:
+    err = io.StringIO()
+    watching = display(err)
+    second = fetch(OLD, (web("https://h.example/second.gguf"),))
+    watching.planned(plan(fetch(), second))
+    watching.acted(second, Result(second.id, ResultStatus.DONE))
+    watching.close()
+    assert err.getvalue().startswith("done fetch models/all-minilm-l6-v2 second.gguf")

@@ -189,7 +189,7 @@ def test_spaces_around_a_value_are_not_part_of_it(line: Line) -> None:
 def test_a_head_counts_whatever_comes_behind_it(line: Line, step: int) -> None:
     answer = line.ask(CHUNKED.replace(b"200 OK", b"404 Not Found") + b"x\r\nhello", step=step)
     assert answer.status == 404
-    with pytest.raises(NetError, match="not HTTP"):
+    with pytest.raises(NetError, match="not accepted as HTTP"):
         body(answer)
     assert not line.connection.is_usable
 
@@ -232,11 +232,28 @@ FOREIGN = {
 }
 
 
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("another version", "HTTP/2.0"),
+        ("no status", "the status 099"),
+        ("switches", "another protocol from here on"),
+        ("two lengths", "Duplicate Content-Length"),
+        ("another coding", "a transfer coding that was not asked for"),
+        ("a head without end", "more than 100 KiB of headers, or of what stands between the pieces of its body"),
+        ("a hint with a body", "a body of an informational answer"),
+    ],
+)
+def test_it_is_said_why(line: Line, what: str, why: str) -> None:
+    assert failure(line, FOREIGN[what]).message.endswith(f": {why}")
+
+
 @pytest.mark.parametrize("said", FOREIGN.values(), ids=FOREIGN)
 def test_anything_else_is_not_http(line: Line, said: bytes) -> None:
     error = failure(line, said)
     assert (error.code, error.transient) == (Code.HTTP, True)
-    assert error.message == f"{PEER} sent something that is not HTTP/1.1"
+    assert error.message.startswith(f"{PEER} sent what is not accepted as HTTP/1.1: ")
+    assert len(error.message) < len(PEER) + 150
     assert not line.connection.is_usable
 
 

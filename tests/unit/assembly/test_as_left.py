@@ -1,0 +1,72 @@
+"""What is told where no process is at work: what was decided since the last one ended counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from reconciler.assembly.as_left import as_left
+from reconciler.core.change import Change, ChangeSet, PutCondition, PutDirective, PutJob
+from reconciler.core.directive import Directive, DirectiveKind
+from reconciler.core.job import Job, JobKind, JobState
+from reconciler.core.snapshot import RegistrySnapshot
+from reconciler.core.status import Condition, ConditionType
+from tests.builders import NOW, digest
+from tests.fakes.clock import FakeClock
+from tests.fakes.memory_registry import MemoryRegistry
+
+LATER = NOW + timedelta(hours=1)
+PAUSE = Directive(DirectiveKind.PAUSE, "models/a", (), "kim", NOW, "lunch")
+CANCEL = Directive(DirectiveKind.CANCEL, "models/a", (digest("a"),), "kim", NOW)
+
+
+def not_ready(obj: str, reason: str, message: str, next_at: datetime | None = None) -> Condition:
+    return Condition(obj, ConditionType.READY, False, reason, message, "r", NOW, next_at)
+
+
+def told(
+    *conditions: Condition, directives: tuple[Directive, ...] = (), jobs: tuple[Job, ...] = ()
+) -> RegistrySnapshot:
+    registry = MemoryRegistry(FakeClock())
+    changes: list[Change] = [PutCondition(condition) for condition in conditions]
+    changes += [PutDirective(directive) for directive in directives]
+    changes += [PutJob(job) for job in jobs]
+    registry.commit(ChangeSet(tuple(changes)))
+    return as_left(registry.snapshot(), LATER)
+
+
+@pytest.mark.parametrize(("directive", "reason"), [(PAUSE, "Paused"), (CANCEL, "Canceled")])
+@pytest.mark.parametrize("before", ["Progressing", "Paused", "Canceled"])
+def test_a_decision_counts_at_once(directive: Directive, reason: str, before: str) -> None:
+    (condition,) = told(not_ready("models/a", before, "as it was"), directives=(directive,)).conditions
+    assert condition.reason == reason
+    assert condition.message.startswith(f"{reason.lower()} by kim since ")
+
+
+def test_what_nothing_holds_any_more_goes_on_with_the_next_run() -> None:
+    node, model = not_ready("node", "Withheld", "1 action withheld"), not_ready("models/a", "Paused", "paused by kim")
+    job = Job(digest("a"), JobKind.FETCH, JobState.PAUSED, 1, NOW)
+    snapshot = told(node, model, jobs=(job,))
+    assert {(c.reason, c.message) for c in snapshot.conditions} == {
+        ("Interrupted", "no process is at work; the next run goes on")
+    }
+    assert snapshot.jobs[digest("a")].state is JobState.QUEUED
+
+
+def test_what_waits_for_a_person_for_another_reason_goes_on_waiting() -> None:
+    node, model = not_ready("node", "Withheld", "1 action withheld"), not_ready("models/a", "EgressDenied", "no")
+    assert set(told(node, model).conditions) == {node, model}
+
+
+def test_what_something_else_may_hold_stays_as_it_was() -> None:
+    by_digest = replace(PAUSE, subject=digest("a"))
+    model = not_ready("models/a", "Paused", "paused by kim")
+    assert told(model, directives=(by_digest,)).conditions == (model,)
+
+
+def test_a_time_that_is_over_is_no_next_try() -> None:
+    soon = not_ready("models/b", "Http", "503", LATER + timedelta(seconds=1))
+    over, still = told(not_ready("models/a", "Http", "503", LATER), soon).conditions
+    assert (over.next_attempt_at, still) == (None, soon)
