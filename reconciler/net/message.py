@@ -15,7 +15,6 @@ MAX_BARREN_BYTES = 100 * 1024
 _VERSIONS = frozenset({"1.0", "1.1"})
 _LEAST_STATUS = 200
 _HINT = "a body of an informational answer"
-_HEAD_END = b"\r\n\r\n"
 
 
 class Message:
@@ -30,8 +29,6 @@ class Message:
         self._parser.set_dangerous_leniencies(lenient_chunked_length=True, lenient_spaces_after_chunk_size=True)
         self._pieces: list[bytes] = []
         self._barren_bytes = 0
-        self._seen = b""
-        """What was fed last, and of what came before as much as an end of the head may begin with."""
         self._version = ""
         self._coding: bytes | None = None
         self.status = 0
@@ -66,16 +63,8 @@ class Message:
         problem = self._problem()
         if problem is not None:
             raise foreign(self._peer, problem)
-        if self._is_head:
-            self._end_at_head(data)
-
-    def _end_at_head(self, data: bytes) -> None:
-        """The answer to HEAD has no body, whatever it says; the parser does not know what was asked."""
-        self._seen = self._seen[1 - len(_HEAD_END) :] + data
-        if self.has_head:
-            self._pieces.clear()
-            self.has_more = not self._seen.endswith(_HEAD_END) or self._seen.count(_HEAD_END) > 1
-            self.is_whole, self.flaw = True, ""
+        if self._is_head and self.has_head:
+            self._end_at_head()
 
     def taken(self) -> bytes:
         """What has come of the body since the last call."""
@@ -87,6 +76,14 @@ class Message:
         """Nothing is fed any more: parser and message would keep each other until somebody looks for such cycles."""
         self._pieces.clear()
         del self._parser
+
+    def _end_at_head(self) -> None:
+        """The answer to HEAD has no body, whatever it says; the parser does not know what was asked.
+
+        Some servers send one all the same, perhaps later: the next answer would begin with it.
+        """
+        self._pieces.clear()
+        self.is_whole, self.flaw, self.keeps_alive = True, "", False
 
     def _problem(self) -> str | None:
         if self._barren_bytes > MAX_BARREN_BYTES:

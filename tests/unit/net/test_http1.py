@@ -151,16 +151,6 @@ def test_an_answer_is_its_head_and_its_body(line: Line, said: bytes, ends: bool,
     assert body(answer) == b"hello"
 
 
-@pytest.mark.parametrize("behind", [b"5\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"])
-@pytest.mark.parametrize("cut", range(1, 5))
-def test_the_end_of_the_answer_to_head_is_found_wherever_a_read_ends(cut: int, behind: bytes) -> None:
-    for more in (b"", behind):
-        message = Message("HEAD", PEER)
-        message.feed(TOLD[:-cut])
-        message.feed(TOLD[-cut:] + more)
-        assert (message.is_whole, message.keeps_alive, message.has_more) == (True, True, bool(more))
-
-
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
 def test_an_answer_without_a_body_has_none_whatever_its_length_says(line: Line, status: bytes) -> None:
     answer = line.ask(b"HTTP/1.1 " + status + b"\r\nContent-Length: 5\r\n\r\n")
@@ -172,7 +162,7 @@ def test_the_answer_to_head_has_no_body_whatever_its_length_says(line: Line) -> 
     answer = line.ask(TOLD, method="HEAD")
     assert answer.header("content-length") == "5"
     assert body(answer) == b""
-    assert line.connection.is_usable
+    assert not line.connection.is_usable, "a body may come all the same"
 
 
 def test_headers_are_found_in_any_spelling_and_joined(line: Line) -> None:
@@ -288,18 +278,16 @@ def test_after_a_whole_body_the_connection_serves_the_next_request(line: Line, s
 
 
 @pytest.mark.parametrize(
-    ("said", "method"),
+    "said",
     [
-        (TOLD, "HEAD"),
-        (CHUNKED, "HEAD"),
-        (OK + b"Content-Length: 0\r\n\r\n", "GET"),
-        (TOLD.replace(b"200 OK", b"404 Not Found") + b"hello", "GET"),
-        (CHUNKED + b"5\r\nhello\r\n0\r\n\r\n", "GET"),
+        OK + b"Content-Length: 0\r\n\r\n",
+        TOLD.replace(b"200 OK", b"404 Not Found") + b"hello",
+        CHUNKED + b"5\r\nhello\r\n0\r\n\r\n",
     ],
 )
-def test_it_also_does_after_one_that_has_come_whole_and_was_not_read(line: Line, said: bytes, method: str) -> None:
+def test_it_also_does_after_one_that_has_come_whole_and_was_not_read(line: Line, said: bytes) -> None:
     for _ in range(2):
-        line.ask(said, method=method).close()
+        line.ask(said).close()
         assert line.connection.is_usable
 
 
@@ -347,9 +335,6 @@ def test_it_does_not_while_an_answer_is_open_or_was_not_read_to_its_end(line: Li
         (TOLD + b"hello", "HEAD"),
         (OK + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello", "GET"),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", "GET"),
-        (TOLD + b"5\r\n", "HEAD"),
-        (CHUNKED + b"5\r\n", "HEAD"),
-        (TOLD + b"\r\n\r\n", "HEAD"),
         (CHUNKED + b"5\r\nhello\r\n0\r\n\r\nmore", "GET"),
         (OK + b"Content-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "GET"),
     ],
