@@ -17,6 +17,10 @@ class NetError(Exception):
         self.hint = hint
 
 
+class StaleConnectionError(NetError):
+    """An idle connection had ended when a request came onto it: nothing says that the other side has seen that."""
+
+
 def ended_early(peer: str) -> NetError:
     """The error for a connection that ended within an answer."""
     return NetError(Code.CONNECT, f"{peer} ended the connection before its answer was complete", transient=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from reconciler.core.job import Code
 from reconciler.net.direct import rest_of_body
-from reconciler.net.failure import NetError, ended_early, foreign
+from reconciler.net.failure import NetError, StaleConnectionError, ended_early, foreign
 from reconciler.net.message import Message, RawHeaders, values_of
 from reconciler.net.sockets import Channel, Watch
 
@@ -66,12 +66,14 @@ class Connection:
         self._peer = peer
         self._current: Message | None = None
         """The answer that is being read."""
+        self._has_served = False
         self._idle_since_s: float | None = None
         """None: it is in use, or closed."""
 
     def ask(self, method: str, target: bytes, headers: RawHeaders, body: bytes = b"") -> Answer:
-        """The head of the answer; its body is read from it afterwards. Raises NetError.
+        """The head of the answer; its body is read from it afterwards.
 
+        Raises NetError; StaleConnectionError if it had served a request, and ended before a byte of this answer.
         `headers` say whatever the request needs, `Host` and the length of `body` included.
         """
         request = _written(method, target, headers, self._peer)
@@ -81,8 +83,15 @@ class Connection:
             self._channel.write(request + body)
             while not message.has_head:
                 self._feed(message)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if (
+                isinstance(error, NetError)
+                and error.code is Code.CONNECT
+                and self._has_served
+                and not message.has_begun
+            ):
+                raise StaleConnectionError(error.code, error.message, transient=True) from None
             raise
         self._watch.answered()
         return Answer(message.status, message.headers, self._body(message), lambda: self._settle(message))
@@ -135,6 +144,7 @@ class Connection:
             return
         if message.is_whole and message.keeps_alive and not message.has_more:
             self._end_current()
+            self._has_served = True
             self._idle_since_s = time.monotonic()
         else:
             self.close()

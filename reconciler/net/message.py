@@ -45,6 +45,11 @@ class Message:
         """Whether the other side lets its connection serve another request."""
 
     @property
+    def has_begun(self) -> bool:
+        """Whether any byte of it, or of a hint before it, has come."""
+        return self.has_head or self._barren_bytes > 0
+
+    @property
     def is_chunked(self) -> bool:
         """Whether the body has to go through the parser."""
         return self._coding is not None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from reconciler.core.egress import EgressPolicy, HostPort, address_refusal
 from reconciler.core.job import Code
-from reconciler.net.failure import NetError
+from reconciler.net.failure import NetError, StaleConnectionError
 from reconciler.net.http1 import Answer, Connection
 from reconciler.net.message import RawHeaders
 from reconciler.net.sockets import Channel, Watch, dial
@@ -61,7 +61,12 @@ class Wire:
     def send(self, route: Route, method: str, path: bytes, headers: RawHeaders, body: bytes = b"") -> Answer:
         """The head of the answer; its body is read from it afterwards. Raises NetError."""
         self._use_rules(route)
-        return self._connection(route).ask(method, path, headers, body)
+        try:
+            return self._connection(route).ask(method, path, headers, body)
+        except StaleConnectionError:
+            if body:
+                raise
+            return self._connection(route).ask(method, path, headers)  # a new one, which can't be stale
 
     def close(self) -> None:
         """All connections are closed; a later request opens new ones."""

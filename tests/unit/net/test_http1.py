@@ -18,7 +18,7 @@ from reconciler.clock import SystemClock
 from reconciler.core.egress import EgressPolicy
 from reconciler.core.job import Code
 from reconciler.net import http1
-from reconciler.net.failure import NetError
+from reconciler.net.failure import NetError, StaleConnectionError
 from reconciler.net.http1 import Answer, Connection
 from reconciler.net.message import MAX_BARREN_BYTES, Message, RawHeaders
 from reconciler.net.request import Call
@@ -362,6 +362,20 @@ def test_one_with_bytes_behind_the_end_that_tls_has_read_serves_none(tmp_path: P
         line.far.sendall(b"x" * 5000 + TOLD + b"again")
         assert body(answer) == b"x" * 5000
         assert not line.connection.is_usable
+
+
+@pytest.mark.parametrize("began", [b"", b"HTTP/1.1 1"])
+def test_one_that_ends_before_a_byte_of_the_next_answer_was_stale(line: Line, began: bytes) -> None:
+    body(line.ask(TOLD + b"hello"))
+    with pytest.raises(NetError, match="ended the connection") as caught:
+        line.ask(began, ends=True)
+    assert isinstance(caught.value, StaleConnectionError) == (not began)
+
+
+def test_one_that_has_served_nothing_is_not_stale(line: Line) -> None:
+    with pytest.raises(NetError, match="ended the connection") as caught:
+        line.ask(b"", ends=True)
+    assert not isinstance(caught.value, StaleConnectionError)
 
 
 def test_one_that_said_something_or_ended_since_is_not_usable(line: Line) -> None:

@@ -9,9 +9,14 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from reconciler.clock import SystemClock
+from reconciler.core.egress import EgressPolicy, HostPort
 from reconciler.net.client import trusted_tls
 from reconciler.net.exchange import Exchange, Question, Reach
+from reconciler.net.sockets import Channel, Watch
+from reconciler.net.wire import Route, Wire
 from tests.fixtures.certificate import NAME, make_certificate
 
 WITHOUT_DESCRIPTORS = """
@@ -57,3 +62,29 @@ def test_http_2_is_not_offered(tmp_path: Path) -> None:
         assert exchange.ask(Question(url), Reach.NAMED).status == 204
         serving.join()
     assert chosen == ["http/1.1"]
+
+
+def test_a_request_on_a_connection_that_had_ended_goes_onto_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Channel, "readable", lambda channel: False)  # its end is under way: nothing tells of it yet
+    asked: list[int] = []
+
+    def serve(server: socket.socket) -> None:
+        for number in range(2):
+            with server.accept()[0] as line:
+                line.recv(2**16)
+                asked.append(number)
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    clock = SystemClock()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=serve, args=(server,))
+        serving.start()
+        watch = Watch(clock)
+        wire = Wire(watch, lambda host, port: ("127.0.0.1",), ssl.create_default_context)
+        target = HostPort("http", "127.0.0.1", server.getsockname()[1])
+        for _ in range(2):
+            answer = wire.send(Route(target, EgressPolicy(allow=()), target), "GET", b"/", [(b"Host", b"h")])
+            answer.close()
+        serving.join()
+        wire.close()
+    assert asked == [0, 1]
