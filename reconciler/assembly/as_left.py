@@ -12,7 +12,7 @@ from reconciler.core.job import Code, Job, JobState, reason_of
 from reconciler.core.job_table import Happening, after, left_behind
 from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.core.status import Condition
-from reconciler.plan.holds import HELD_REASONS, NODE, hold_on, holding, reason_of_hold, told
+from reconciler.plan.holds import HELD_REASONS, NODE, holds_by_subject, reason_of_hold, told
 
 _NOBODY_WORKS = "no process is at work; the next run goes on"
 _RESTING = (JobState.PAUSED, JobState.CANCELED)
@@ -20,18 +20,18 @@ _RESTING = (JobState.PAUSED, JobState.CANCELED)
 
 def as_left(snapshot: RegistrySnapshot, now: datetime) -> RegistrySnapshot:
     """As it is told at `now`; what is recorded stays until a process looks."""
-    holds = holding(snapshot.directives)
-    conditions = tuple(_condition(condition, snapshot.directives, holds) for condition in snapshot.conditions)
-    if any(c.reason in HELD_REASONS and c.object != NODE for c in snapshot.conditions) and not holds:
+    holds = holds_by_subject(snapshot.directives)
+    conditions = tuple(_condition(condition, holds) for condition in snapshot.conditions)
+    if not holds and any(condition.reason in HELD_REASONS for condition in snapshot.conditions):
         conditions = tuple(_interrupted(c) if _awaits_a_person(c) else c for c in conditions)
     jobs = left_behind(snapshot.jobs if holds else _released(snapshot.jobs))
     return replace(snapshot, jobs=jobs, conditions=tuple(_still_to_come(c, now) for c in conditions))
 
 
-def _condition(condition: Condition, directives: tuple[Directive, ...], holds: tuple[Directive, ...]) -> Condition:
+def _condition(condition: Condition, holds: Mapping[str, Directive]) -> Condition:
     if condition.status or condition.reason not in {"Progressing", *HELD_REASONS}:
         return condition
-    decided = hold_on(condition.object, directives)
+    decided = holds.get(condition.object)
     if decided is not None:
         return replace(condition, reason=reason_of_hold(decided) or condition.reason, message=told(decided))
     if condition.reason == "Progressing" or not holds:  # others may hold it by its digest, or with the whole node

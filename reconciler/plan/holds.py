@@ -106,14 +106,11 @@ def object_hold(ref: str, directives: tuple[Directive, ...]) -> Directive | None
     return _holds(directives).of((DirectiveKind.SUSPEND, DirectiveKind.PAUSE), ref)
 
 
-def hold_on(ref: str, directives: tuple[Directive, ...]) -> Directive | None:
-    """The directive that holds an object or its downloads, the one that is told first."""
-    return _holds(directives).of(_OF_A_FETCH, ref)
-
-
-def holding(directives: tuple[Directive, ...]) -> tuple[Directive, ...]:
-    """Those that hold something."""
-    return tuple(d for d in directives if reason_of_hold(d) is not None)
+def holds_by_subject(directives: tuple[Directive, ...]) -> Mapping[str, Directive]:
+    """What holds an object, its downloads, a digest or the node; of several directives, the one that is told first."""
+    holds = _holds(directives)
+    found = {subject: holds.of(_OF_A_FETCH, subject) for _, subject in holds.found}
+    return {subject: directive for subject, directive in found.items() if directive is not None}
 
 
 def is_held(action: Action) -> bool:
