@@ -411,6 +411,10 @@ class Lane(Protocol):
         """Digests of jobs that run or will start without any outside help; waiting ones are not."""
         ...
 
+    def is_active(self) -> bool:
+        """Whether there are any such jobs: cheap enough to ask whenever one ends."""
+        ...
+
     def crashes(self) -> tuple[str, ...]:
         """Tracebacks of bugs in workers, oldest first; each has ended its job with an error."""
         ...

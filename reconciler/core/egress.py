@@ -219,6 +219,7 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+@lru_cache(maxsize=4096)  # parsing an address costs as much as sending a small request, and there are few hosts
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address that `host` is; None for a name."""
     if ":" not in host and not host[-1:].isdigit():

@@ -96,7 +96,7 @@ class LocalFile:
 Source = WebFile | HuggingFaceFile | LocalFile
 
 
-@functools.lru_cache(1024)  # while a file is fetched its URL is shown half a dozen times
+@functools.lru_cache(4096)  # while a file is fetched its URL is shown half a dozen times
 def redact_url(url: str) -> str:
     """`url` without userinfo, query and fragment; `<unreadable url>` if it can't be split."""
     try:

@@ -239,7 +239,7 @@ class Converger:
         while True:
             if wake_at is not None and self._node.backends.clock.now() >= wake_at:
                 return True
-            active = bool(lane.active()) or moving
+            active = lane.is_active() or moving
             if news and not active:
                 return True
             if not active and not (self._orders.wait and (lane.next_attempt_at() is not None or _awaits(look.plan))):

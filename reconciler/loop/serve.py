@@ -211,7 +211,7 @@ class Daemon:
         """The shortest rest after a pass that took so long."""
         if self._busy_passes > BUSY_PASSES:
             return MAX_PAUSE_S
-        return min(MAX_PAUSE_S, took_s * PASS_SHARE) if self._node.backends.lane.active() else 0.0
+        return min(MAX_PAUSE_S, took_s * PASS_SHARE) if self._node.backends.lane.is_active() else 0.0
 
     # ---- between passes ----------------------------------------------------------------------
 

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable
 
 import httpx
 
-from reconciler.core.egress import DEFAULT_PORTS, EgressPolicy, HostPort, Posture, host_port, is_address, refusal
+from reconciler.core.egress import EgressPolicy, HostPort, Posture, is_address, refusal
 from reconciler.core.history import DEFAULT_PROJECT, LedgerRow
 from reconciler.core.job import Code
 from reconciler.core.source import redact_url
 from reconciler.net.failure import NetError
 from reconciler.net.http1 import Answer, Chunk, unsendable
+from reconciler.net.locate import Location, locate
 from reconciler.net.message import RawHeaders
 from reconciler.net.redirect import STATUSES, Hop, next_hop
 from reconciler.net.request import Call, Headers, OriginRequest
@@ -136,14 +137,14 @@ class Session:
         self, hop: Hop, exempt: HostPort | None, headers: Headers, call: Call, method: str
     ) -> tuple[Answer, _LedgerEntry]:
         call.stop.check()  # before the ledger has a row: nothing was sent
-        url, target = _parsed(hop.url)
-        egress = call.egress()
+        location = _located(hop.url)
+        target, egress = location.target, call.egress()
         entry = _LedgerEntry(self._clock, call, target, egress.posture, self._project_id)
         self._watch.trace = entry.trace
         try:
             self._refuse(hop.url, target, egress, exempt)
-            sent = _raw(url, (*hop.headers, *headers))
-            return self._wire.send(Route(target, egress, exempt), method, url.raw_path, sent), entry
+            sent = _raw(location.host, (*hop.headers, *headers), hop.url)
+            return self._wire.send(Route(target, egress, exempt), method, location.path, sent), entry
         except NetError as error:
             entry.fail(error)
             raise
@@ -224,32 +225,26 @@ class _LedgerEntry:
         )
 
 
-def _raw(url: httpx.URL, headers: Headers) -> RawHeaders:
+def _raw(host: str, headers: Headers, url: str) -> RawHeaders:
     """What is sent: of headers with the same name, the last one."""
-    own = (("Host", url.netloc.decode("ascii")), *OWN_HEADERS)
-    named = {name.lower(): (name, value) for name, value in (*own, *headers)}
+    named = {name.lower(): (name, value) for name, value in (("Host", host), *OWN_HEADERS, *headers)}
     try:
         return [(name.encode("ascii"), value.encode("ascii")) for name, value in named.values()]
     except UnicodeError:
-        raise unsendable(redact_url(str(url))) from None
+        raise unsendable(redact_url(url)) from None
 
 
-def _parsed(url: str) -> tuple[httpx.URL, HostPort]:
-    # The same parser decides what is checked and what is connected to.
+def _located(url: str) -> Location:
     try:
-        parsed = httpx.URL(url)
-        target = host_port(str(parsed))
-        if target.scheme in DEFAULT_PORTS and target.port:
-            return parsed, target
-    except (httpx.InvalidURL, ValueError):
-        pass  # the texts of these errors quote the URL
-    raise NetError(Code.HTTP, f"{redact_url(url)} is not a URL that can be asked")
+        return locate(url)
+    except ValueError:  # its text quotes the URL
+        raise NetError(Code.HTTP, f"{redact_url(url)} is not a URL that can be asked") from None
 
 
 def _askable(hop: Hop, last: Hop) -> Hop:
     """The hop; a redirect to what no request can be made of is the fault of whoever sent it."""
     try:
-        _parsed(hop.url)
+        _located(hop.url)
     except NetError:
         message = f"{redact_url(last.url)} redirects to something that is not a web address"
         raise NetError(Code.REDIRECT_REFUSED, message) from None

@@ -37,6 +37,7 @@ class Answer:
 
     status: int
     headers: RawHeaders
+    """Names in lower case."""
     body: Iterator[Chunk]
     """Raises NetError."""
     close: Callable[[], None]

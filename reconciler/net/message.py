@@ -33,6 +33,7 @@ class Message:
         self._coding: bytes | None = None
         self.status = 0
         self.headers: RawHeaders = []
+        """Names in lower case."""
         self.length_bytes: int | None = None
         self.has_head = False
         self.is_whole = False
@@ -112,7 +113,7 @@ class Message:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Trailers are of no interest."""
         if not self.has_head:
-            self.headers.append((name, value))
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Everything is known that the head says."""
@@ -153,5 +154,5 @@ def _told(error: HttpParserError | HttpParserUpgrade) -> str:
 
 
 def values_of(headers: RawHeaders, wanted: bytes) -> list[bytes]:
-    """The values of all headers of that name, which is in lower case."""
-    return [value for name, value in headers if name.lower() == wanted]
+    """The values of all headers of that name; both in lower case."""
+    return [value for name, value in headers if name == wanted]

@@ -197,6 +197,12 @@ class ThreadLane:
             resting = {digest for digest, record in self._docket.records.items() if record.stage is Stage.RESTING}
             return frozenset(self._docket.records).difference(resting) | self._docket.ended
 
+    def is_active(self) -> bool:
+        """Whether there are any such jobs: cheap enough to ask whenever one ends."""
+        with self._lock:
+            records = self._docket.records.values()
+            return bool(self._docket.ended) or any(record.stage is not Stage.RESTING for record in records)
+
     def failures(self) -> Mapping[Digest, Job]:
         """The jobs that wait or ended in an error, and are still wanted."""
         with self._lock:

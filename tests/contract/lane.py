@@ -91,6 +91,7 @@ class LaneContract:
         assert self.verified(harness)
         assert harness.store.places[Place.BY_HASH][DIGEST].data == DATA
         assert harness.wakes == 1
+        assert not harness.lane.is_active()
         assert harness.lane.progress() == ()
         assert harness.lane.crashes() == ()
 

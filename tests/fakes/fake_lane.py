@@ -117,6 +117,9 @@ class FakeLane:
         queued = frozenset(digest for digest, (_, job) in self._jobs.items() if job.state is JobState.QUEUED)
         return queued | self.stopping
 
+    def is_active(self) -> bool:
+        return bool(self.active())
+
     def crashes(self) -> tuple[str, ...]:
         return tuple(self.tracebacks)
 

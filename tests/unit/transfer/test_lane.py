@@ -132,6 +132,7 @@ class TestFetching:
         )
         until(lambda: (job := node.job(spec.digest)) is not None and job.state is JobState.DOWNLOADING)
         assert node.lane.active() == {spec.digest}
+        assert node.lane.is_active()
         gate.opened.set()
         node.wait_woken(1)
         assert node.lane.progress() == ()
