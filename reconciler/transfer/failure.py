@@ -31,6 +31,17 @@ class FetchError(Exception):
         self.hint = hint
         self.whole_job = whole_job
 
+    def saying(self, more: str) -> FetchError:
+        """The same, which also says `more`."""
+        return FetchError(
+            self.code,
+            f"{self.message}; {more}",
+            transient=self.transient,
+            retry_after_s=self.retry_after_s,
+            hint=self.hint,
+            whole_job=self.whole_job,
+        )
+
     @property
     def explained(self) -> str:
         """The message, and the hint if there is one."""

@@ -119,9 +119,9 @@ class WebFetch:
             self._obey(self._download.foretold(head))
             if self._order.spec.size_bytes is None and size_bytes is not None:
                 report.admit(max(0, size_bytes - self._download.received_bytes))
-        except FetchError:
+        except FetchError as error:
             report.foreseen(denied=True)
-            raise
+            raise error.saying(f"that size is what {self._url} answered to HEAD") from error
         report.foreseen(denied=False)
         if size_bytes is None or self._order.spec.size_bytes not in (None, size_bytes) or not self._may_cut(size_bytes):
             return None
@@ -241,13 +241,7 @@ class WebFetch:
             try:
                 self._order.report.admit(STEP_BYTES)
             except FetchError as error:
-                raise FetchError(
-                    error.code,
-                    f"{error.message}; no size is known, so this is only the next step",
-                    transient=error.transient,
-                    hint=error.hint,
-                    whole_job=error.whole_job,
-                ) from error
+                raise error.saying("no size is known, so this is only the next step") from error
             self._room_until_bytes = download.received_bytes + STEP_BYTES
 
     def _pace(self, size_bytes: int) -> None:
@@ -333,6 +327,8 @@ def _hint(sign: Sign, order: Order) -> str | None:
         return f"it may be private or gated: give a token that may read it in {credential}"
     if sign in (Sign.WRONG, Sign.WRONG_SPLICED):
         return "the source holds other bytes than declared: correct the sha256 or the source"
+    if sign is Sign.WRONG_UNTOLD:
+        return "declare `bytes`, so that an answer that was cut is gone on from; or correct the sha256 or the source"
     if sign is Sign.WRONG_UNASKED:
         return "correct `bytes` or the sha256 in the manifest"
     if sign in (Sign.TOO_LARGE, Sign.FORETOLD_LARGE, Sign.LONGER_THAN_ALLOWED):

@@ -61,6 +61,12 @@ class Head:
     accept_ranges: str | None = None
     error_code: str | None = None
     """A hub's `X-Error-Code`."""
+    transfer_encoding: str | None = None
+
+    @property
+    def tells_end(self) -> bool:
+        """Whether the body's end can be told from a cut; else it ends with its connection (RFC 9112 §6.3)."""
+        return self.content_length is not None or self.transfer_encoding is not None
 
     @property
     def validator(self) -> str | None:
@@ -93,7 +99,8 @@ class Download:
         self._declared_bytes = declared_bytes
         self._max_bytes = max_bytes
         self._restarted = False
-        self._spliced = held.size_bytes > 0
+        self._if_wrong = Sign.WRONG_SPLICED if held.size_bytes else Sign.WRONG
+        """What a wrong digest would mean, from how the bytes came."""
         self._asked = Ask(0, None)
         self.received_bytes = held.size_bytes
         """The part's length."""
@@ -131,7 +138,7 @@ class Download:
     def gathered(self, total_bytes: int) -> Verdict:
         """All bytes are there, in segments that came separately."""
         self.received_bytes = self.total_bytes = total_bytes
-        self._spliced = True
+        self._if_wrong = Sign.WRONG_SPLICED
         return self._follow(Sign.GATHERED, "")
 
     def ask(self) -> Ask:
@@ -147,8 +154,10 @@ class Download:
         if sign in (Sign.WHOLE, Sign.WHOLE_INSTEAD):
             self.validator = head.validator
             self.total_bytes = _first(self._declared_bytes, head.content_length)
+            if self.total_bytes is None and not head.tells_end:
+                self._if_wrong = Sign.WRONG_UNTOLD
         elif sign is Sign.REST:
-            self._spliced = True
+            self._if_wrong = Sign.WRONG_SPLICED
             self.total_bytes = _first(self.total_bytes, _range_of(head)[2])
         elif sign is Sign.COMPLETE:
             self.total_bytes = self.received_bytes
@@ -184,7 +193,9 @@ class Download:
             why = f"is declared to have 0 bytes, which do not have the declared SHA-256: wanted {wanted}, got {got}"
             return self._follow(Sign.WRONG_UNASKED, why)
         why = f"the bytes do not have the declared SHA-256: wanted {wanted}, got {got}"
-        return self._follow(Sign.WRONG_SPLICED if self._spliced else Sign.WRONG, why)
+        if self._if_wrong is Sign.WRONG_UNTOLD:
+            why += "; no size was told, so their end may be missing"
+        return self._follow(self._if_wrong, why)
 
     def _can_go_on(self) -> bool:
         return self.resumable and self.validator is not None
@@ -207,7 +218,7 @@ class Download:
 
     def _forget(self) -> None:
         self.received_bytes = 0
-        self._spliced = False
+        self._if_wrong = Sign.WRONG
         self.validator = None
         self.total_bytes = self._declared_bytes
 

@@ -61,6 +61,7 @@ class Sign(StrEnum):
     LONGER_THAN_ALLOWED = "a byte above the cap, the size being unknown"
     RIGHT = "the digest is right"
     WRONG_SPLICED = "the digest is wrong, read in pieces"
+    WRONG_UNTOLD = "the digest is wrong, of a body that only ended with its connection"
     WRONG = "the digest is wrong, read at once"
     WRONG_UNASKED = "the digest is wrong, of a file that is declared to be empty"
 
@@ -131,6 +132,8 @@ TABLE: Mapping[Phase, Mapping[Sign, Row]] = {
         Sign.RIGHT: Row(Phase.DONE, (Step.PUBLISH,)),
         # A power loss can leave zeros in a part, and two answers can be of different files.
         Sign.WRONG_SPLICED: Row(Phase.READY, _RESTART, Code.SHA256_MISMATCH, once=True),
+        # Nothing tells such an end from a cut.
+        Sign.WRONG_UNTOLD: Row(Phase.READY, _RESTART, Code.SHA256_MISMATCH, once=True),
         Sign.WRONG: Row(Phase.FAILED, (Step.DISCARD,), Code.SHA256_MISMATCH),
         Sign.WRONG_UNASKED: Row(Phase.FAILED, (Step.DISCARD,), Code.SHA256_MISMATCH),
     },

@@ -136,4 +136,5 @@ def head_of(reply: Answer) -> Head:
         reply.header("last-modified"),
         reply.header("accept-ranges"),
         reply.header("x-error-code"),
+        reply.header("transfer-encoding"),
     )

@@ -131,8 +131,9 @@ def test_an_unknown_size_without_room_is_refused_by_the_head_before_a_body_is_op
 
     rig.report._admit = admit
     with pytest.raises(FetchError) as failed:
-        rig.fetch(first.put("/m", DATA), DIGEST, None)
-    assert failed.value is refused
+        rig.fetch(url := first.put("/m", DATA), DIGEST, None)
+    assert failed.value.message == f"no room; that size is what {url} answered to HEAD"
+    assert (failed.value.code, failed.value.transient, failed.value.whole_job) == (refused.code, True, True)
     assert [seen.method for seen in first.requests] == ["HEAD"]
     assert rig.report.of("foreseen") == [(True,)]
     assert rig.part(DIGEST) is None

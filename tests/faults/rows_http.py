@@ -43,9 +43,14 @@ SIZES = Group(
         unknown("unknown size, chunked", Fault(framing="chunked"), published(requests=2)),
         unknown("unknown size, ended by closing", Fault(framing="close"), published(requests=2)),
         unknown(
-            "unknown size, cut where the connection ends the body",
+            "unknown size, cut every time where the connection ends the body",
             Fault(framing="close", cut_after_bytes=HALF),
-            fails(Code.SHA256_MISMATCH, requests=2, sent=0.5),
+            fails(Code.SHA256_MISMATCH, requests=3, sent=1),
+        ),
+        Row(
+            "unknown size, cut once where the connection ends the body",
+            World((Fault(framing="close", cut_after_bytes=HALF),), always=Fault(framing="close"), declared=False),
+            published(requests=3, sent=1.5),
         ),
         unknown(
             "unknown size, Content-Length too small",

@@ -188,6 +188,23 @@ def test_a_wrong_digest_of_pieces_restarts_and_of_one_read_ends() -> None:
     assert (second.sign, second.phase, second.steps) == (Sign.WRONG, Phase.FAILED, (Step.DISCARD,))
 
 
+@pytest.mark.parametrize(
+    ("coding", "sign", "phase"),
+    [(None, Sign.WRONG_UNTOLD, Phase.READY), ("chunked", Sign.WRONG, Phase.FAILED)],
+)
+def test_a_wrong_digest_restarts_once_where_only_the_connection_told_the_end(
+    coding: str | None, sign: Sign, phase: Phase
+) -> None:
+    download = Download(Held(0, None, None), None)
+    download.ask()
+    download.head(Head(200, transfer_encoding=coding))
+    download.arrived(40)
+    download.ended()
+    verdict = checked(download)
+    assert (verdict.sign, verdict.phase, verdict.code) == (sign, phase, Code.SHA256_MISMATCH)
+    assert ("their end may be missing" in verdict.message) == (coding is None)
+
+
 def test_the_second_reason_to_start_again_discards_the_part_and_ends() -> None:
     download = asked()
     assert download.head(Head(206)).phase is Phase.READY
