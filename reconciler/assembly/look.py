@@ -50,10 +50,15 @@ def read_registry(settings: Settings) -> RegistrySnapshot:
     with open_registry(settings) as registry:
         snapshot = registry.snapshot()
         now = SystemClock().now()
-        if as_left(snapshot, now) == snapshot or writer_of(settings.state_dir) is not None:
+        if _as_left(settings, snapshot, now) == snapshot or writer_of(settings.state_dir) is not None:
             return snapshot
         snapshot = registry.snapshot()  # a process may have ended, with all its jobs done, since the first
-    return as_left(snapshot, now)
+    return _as_left(settings, snapshot, now)
+
+
+def _as_left(settings: Settings, snapshot: RegistrySnapshot, now: datetime) -> RegistrySnapshot:
+    desired = accepted(settings) if snapshot.directives and snapshot.jobs else None
+    return as_left(snapshot, now, {} if desired is None else needs(desired))
 
 
 def read_history(settings: Settings, limit: int) -> tuple[HistoryRow, ...]:

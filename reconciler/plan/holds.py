@@ -58,12 +58,12 @@ class _Holds:
         return next((self.found[kind, subject] for kind in kinds if (kind, subject) in self.found), None)
 
 
-def withhold(actions: tuple[Action, ...], observed: ObservedState) -> tuple[Action, ...]:
+def withhold(actions: tuple[Action, ...], directives: tuple[Directive, ...]) -> tuple[Action, ...]:
     """The actions, with those blocked that an operator told to rest; what is blocked already stays as it is.
 
     An action that several objects need is done as long as one of them does not rest.
     """
-    holds = _holds(observed.directives)
+    holds = _holds(directives)
     if not holds.found:
         return actions
     return tuple(_withheld(action, holds) for action in actions)

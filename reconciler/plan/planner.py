@@ -69,7 +69,7 @@ def make_plan(desired: DesiredState, observed: ObservedState, policy: PlanPolicy
         policy.confirm_prune,
     )
     leftovers = (*canceled_parts(actions, observed), *unwanted_parts(actions, observed))
-    actions = withhold((*actions, *leftovers), observed)
+    actions = withhold((*actions, *leftovers), observed.directives)
     return Plan(
         actions=actions,
         jobs=tuple(_jobs(actions)),
@@ -92,7 +92,7 @@ def _admitted(
 ) -> tuple[Action, ...]:
     """The jobs, those withheld that may not start, and those waiting that may not start yet."""
     asked = tuple(admit_size(admit_sources(a, desired.egress, policy), desired.budgets) for a in jobs)
-    fitting = admit_space(withhold(asked, observed), desired.budgets, observed, stays=policy.restarts)
+    fitting = admit_space(withhold(asked, observed.directives), desired.budgets, observed, stays=policy.restarts)
     return await_origins(await_opening(fitting, desired.schedule, now), observed.jobs, now)
 
 

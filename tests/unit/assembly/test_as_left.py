@@ -9,14 +9,18 @@ import pytest
 
 from reconciler.assembly.as_left import as_left
 from reconciler.core.change import Change, ChangeSet, PutCondition, PutDirective, PutJob
+from reconciler.core.desired import Transfer
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.job import Job, JobKind, JobState
 from reconciler.core.snapshot import RegistrySnapshot
+from reconciler.core.source import WebFile
 from reconciler.core.status import Condition, ConditionType
+from reconciler.plan.needs import Need
 from tests.builders import NOW, digest
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import MemoryRegistry
 
+SOURCE = WebFile("https://models.example/a")
 LATER = NOW + timedelta(hours=1)
 PAUSE = Directive(DirectiveKind.PAUSE, "models/a", (), "kim", NOW, "lunch")
 CANCEL = Directive(DirectiveKind.CANCEL, "models/a", (digest("a"),), "kim", NOW)
@@ -27,14 +31,19 @@ def not_ready(obj: str, reason: str, message: str, next_at: datetime | None = No
 
 
 def told(
-    *conditions: Condition, directives: tuple[Directive, ...] = (), jobs: tuple[Job, ...] = ()
+    *conditions: Condition,
+    directives: tuple[Directive, ...] = (),
+    jobs: tuple[Job, ...] = (),
+    owners: tuple[str, ...] = ("models/a",),
 ) -> RegistrySnapshot:
+    """The jobs are all needed by `owners`."""
     registry = MemoryRegistry(FakeClock())
     changes: list[Change] = [PutCondition(condition) for condition in conditions]
     changes += [PutDirective(directive) for directive in directives]
     changes += [PutJob(job) for job in jobs]
     registry.commit(ChangeSet(tuple(changes)))
-    return as_left(registry.snapshot(), LATER)
+    needed = {job.digest: Need(job.digest, owners, (SOURCE,), None, Transfer()) for job in jobs}
+    return as_left(registry.snapshot(), LATER, needed)
 
 
 @pytest.mark.parametrize(("directive", "reason"), [(PAUSE, "Paused"), (CANCEL, "Canceled")])
@@ -70,3 +79,29 @@ def test_a_time_that_is_over_is_no_next_try() -> None:
     soon = not_ready("models/b", "Http", "503", LATER + timedelta(seconds=1))
     over, still = told(not_ready("models/a", "Http", "503", LATER), soon).conditions
     assert (over.next_attempt_at, still) == (None, soon)
+
+
+IDLE = (JobState.QUEUED, JobState.DOWNLOADING, JobState.WAITING, JobState.ERROR, JobState.PAUSED, JobState.CANCELED)
+
+
+@pytest.mark.parametrize("state", IDLE)
+@pytest.mark.parametrize(
+    ("directive", "held"),
+    [
+        (PAUSE, JobState.PAUSED),
+        (CANCEL, JobState.CANCELED),
+        (replace(PAUSE, subject=digest("a")), JobState.PAUSED),
+        (replace(PAUSE, kind=DirectiveKind.SUSPEND, subject="node"), JobState.PAUSED),
+    ],
+)
+def test_a_job_is_told_as_it_was_decided(state: JobState, directive: Directive, held: JobState) -> None:
+    job = Job(digest("a"), JobKind.FETCH, state, 1, NOW, corr_id="c")
+    (after,) = told(jobs=(job,), directives=(directive,)).jobs.values()
+    assert (after.state, after.attempts, after.corr_id) == (held, 1, "c")
+
+
+@pytest.mark.parametrize(("state", "told_as"), [(JobState.PAUSED, JobState.QUEUED), (JobState.ERROR, JobState.ERROR)])
+def test_a_job_that_another_object_wants_too_is_not_held(state: JobState, told_as: JobState) -> None:
+    job = Job(digest("a"), JobKind.FETCH, state, 1, NOW)
+    (after,) = told(jobs=(job,), directives=(PAUSE,), owners=("models/a", "models/b")).jobs.values()
+    assert after.state is told_as
