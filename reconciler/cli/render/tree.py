@@ -174,9 +174,16 @@ def outcome_line(report: RunReport, actions: Mapping[str, Action]) -> str:
     ]
     started = sum(isinstance(action.operation, StartCandidate | StartProcess) for action in done)
     figures += [f"{count(started, 'process', 'processes')} started"] if started else []
-    waiting, blocked = len(ended[ResultStatus.WAITING]), sum(map(_is_withheld, report.results))
+    undone = {result.id for result in report.results if result.status is not ResultStatus.DONE}
+    waiting = sum(not _follows(actions.get(result.id), undone) for result in ended[ResultStatus.WAITING])
+    blocked = sum(map(_is_withheld, report.results))
     figures += ([f"{waiting} waiting"] if waiting else []) + ([f"{blocked} blocked"] if blocked else [])
     return "Done: " + ", ".join(figures)
+
+
+def _follows(action: Action | None, undone: set[str]) -> bool:
+    """Whether it waits for nothing but other actions, which are counted themselves."""
+    return action is not None and not undone.isdisjoint(action.depends_on)
 
 
 def subject(action: Action) -> str:

@@ -214,6 +214,17 @@ def test_a_bad_run_lists_what_is_not_done_with_code_and_next_try() -> None:
     ]
 
 
+def test_what_waits_only_for_what_failed_or_waits_is_not_counted_once_more() -> None:
+    first = fetch()
+    second = replace(write_entry(), depends_on=(first.id,))
+    made = plan(first, second, replace(switch(), depends_on=(second.id,)))
+    fetched, *after = (action.id for action in made.actions)
+    behind = tuple(Result(each, ResultStatus.WAITING) for each in after)
+    for status, said in ((ResultStatus.FAILED, "1 failed"), (ResultStatus.WAITING, "0 failed, 1 waiting")):
+        report = RunReport(Exit.FAILED, made, (Result(fetched, status), *behind))
+        assert render_outcome(report, Style(None))[-1].endswith(f"0 deleted, {said}")
+
+
 def test_the_code_of_a_failed_source_is_told_once() -> None:
     made = plan(fetch())
     why = "https://a.example/x: not-found: answered HTTP 404"
