@@ -7,7 +7,8 @@ Each round runs every client of a scenario once, each as a fresh process, in an 
 round; ratios are taken within a round. Wall and CPU seconds are net of start-up: for clients written in Python the
 same program without its transfer is measured in every round. A peer that is not installed is left out and named.
 `hf_hub_download` verifies nothing; aria2 and curl do not fsync, we do: where the disk is slower than the network, the
-row with `sync` compares like with like. Wall time on a shared disk is noisy: CPU time says more. `--check` exits 1 when the median of the ratios misses a target.
+row with `sync` compares like with like. Wall time on a shared disk is noisy: CPU time says more.
+`--check` exits 1 when the median of the ratios misses a target.
 """
 
 from __future__ import annotations
