@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,6 +18,7 @@ from tests.e2e.serving import Serving
 from tests.e2e.soak import Soak
 from tests.fakes.origin import OriginSimulator
 from tests.patience import until
+from tests.summary import SOAK
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -31,7 +32,9 @@ READERS = 4
 
 
 @pytest.fixture
-def soak(machine: Machine) -> Iterator[Soak]:
+def soak(machine: Machine, record_property: Callable[[str, object], None]) -> Iterator[Soak]:
+    again = f"RECONCILER_SOAK_SEED={SEED} RECONCILER_SOAK_S={SOAK_S:g}"
+    record_property(SOAK, again)
     with (
         OriginSimulator() as a,
         OriginSimulator(host="127.0.0.2") as b,
@@ -43,7 +46,7 @@ def soak(machine: Machine) -> Iterator[Soak]:
             yield running
         finally:
             running.close()
-            print(f"RECONCILER_SOAK_SEED={SEED} RECONCILER_SOAK_S={SOAK_S:g}", *running.said, sep="\n")
+            print(again, *running.said, sep="\n")
 
 
 def test_after_a_storm_a_node_converges_and_nothing_is_left_over(soak: Soak) -> None:

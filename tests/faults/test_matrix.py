@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import PROPERTY
 from tests.faults.matrix import MATRIX, rows
 from tests.faults.stage import Certificates, Stage
 from tests.faults.world import End, Part, Row
 from tests.require import require
+from tests.summary import FAULT
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +34,7 @@ def test_a_fault_ends_as_its_row_says(
     require(world.disk is None or shutil.which("strace"), "strace lets the disk fail")
     with Stage(world, tmp_path, certificates) as stage:
         measured = stage.run()
-        record_property(PROPERTY, f"{measured}")
+        record_property(FAULT, f"{measured}")
         assert measured.differences(row.expected) == [], measured.message
         assert stage.check() == []
         if world.disk or world.file_limit:
@@ -44,3 +46,17 @@ def test_the_matrix_is_as_large_as_promised_and_names_each_fault_once() -> None:
     names = [name for name, _ in ROWS]
     assert len(set(names)) == len(names) >= 45
     assert all(group.rows for group in MATRIX)
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_a_run_of_all_tests_ends_with_the_table(processes: str) -> None:
+    """However many processes share the work: `.ci/run` lets several do so."""
+    wanted = "tests/faults/test_matrix.py::test_a_fault_ends_as_its_row_says"
+    names = [name for name, row in ROWS if row.world.disk is None][:2]
+    pytest_ = [sys.executable, "-m", "pytest", "-q", f"--numprocesses={processes}", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*pytest_, *(f"{wanted}[{name}]" for name in names)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 rows, 0 unexplained" in done.stdout
+    assert all(f"  {name.partition(': ')[2]}" in done.stdout for name in names)
