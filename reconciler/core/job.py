@@ -134,6 +134,10 @@ class Job:
     server_asked: bool = False
     """Whether `next_attempt_at` is what the origin asked for (Retry-After), not our own back-off."""
     corr_id: str = ""
+    spent_ms: int = 0
+    """How long it has held a permit since it was wanted so, which is what time budgets count."""
+    is_degraded: bool = False
+    """Whether it was called so, for that."""
 
     @property
     def awaits_window(self) -> bool:

@@ -20,7 +20,7 @@ from reconciler.core.observed import BlobObserved, EntryObserved, NodeFacts, Obs
 from reconciler.core.plan import PlanPolicy
 from reconciler.plan.value_codec import codec
 
-OBSERVED_FORMAT_VERSION = 2
+OBSERVED_FORMAT_VERSION = 3
 """Grows whenever the shape of any item does: a test holds the shape of this version."""
 
 _FORMAT, _NODE, _POLICY = "format", "node", "policy"

@@ -148,8 +148,8 @@ def _file_set(id_: str, pairs: list[tuple[str, str]], digests: _Digests) -> File
 
 def _jobs(connection: sqlite3.Connection, digests: _Digests) -> dict[Digest, Job]:
     rows = connection.execute(
-        "SELECT digest, kind, state, attempts, updated_at, code, message, next_attempt_at, server_asked, corr_id"
-        " FROM job ORDER BY digest"
+        "SELECT digest, kind, state, attempts, updated_at, code, message, next_attempt_at, server_asked, corr_id,"
+        " spent_ms, is_degraded FROM job ORDER BY digest"
     )
     return {
         (key := digests[digest]): Job(
@@ -163,8 +163,23 @@ def _jobs(connection: sqlite3.Connection, digests: _Digests) -> dict[Digest, Job
             optional_instant(next_attempt_at),
             server_asked == 1,
             corr_id,
+            spent_ms,
+            is_degraded == 1,
         )
-        for digest, kind, state, attempts, updated_at, code, message, next_attempt_at, server_asked, corr_id in rows
+        for (
+            digest,
+            kind,
+            state,
+            attempts,
+            updated_at,
+            code,
+            message,
+            next_attempt_at,
+            server_asked,
+            corr_id,
+            spent_ms,
+            is_degraded,
+        ) in rows
     }
 
 

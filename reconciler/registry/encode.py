@@ -65,7 +65,7 @@ _PUT_ENTRY = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
 _DROP_ENTRY = "DELETE FROM entry WHERE ref = ?"
 _PUT_GENERATION = "INSERT OR REPLACE INTO view_generation VALUES (?, ?)"
 _DROP_GENERATION = "DELETE FROM view_generation WHERE id = ?"
-_PUT_JOB = "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_JOB = "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DROP_JOB = "DELETE FROM job WHERE digest = ?"
 _PUT_DIRECTIVE = "INSERT OR REPLACE INTO directive VALUES (?, ?, ?, ?, ?, ?)"
 _DROP_DIRECTIVE = "DELETE FROM directive WHERE kind = ? AND subject = ?"
@@ -251,6 +251,8 @@ def _job_row(job: Job) -> Row:
         optional_micros(job.next_attempt_at),
         int(job.server_asked),
         job.corr_id,
+        job.spent_ms,
+        int(job.is_degraded),
     )
 
 

@@ -147,7 +147,12 @@ _VERSION_3 = (
     "ALTER TABLE ledger ADD COLUMN error TEXT",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4 = (
+    "ALTER TABLE job ADD COLUMN spent_ms INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE job ADD COLUMN is_degraded INTEGER NOT NULL DEFAULT 0",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """`MIGRATIONS[n]` brings a registry from version n to n + 1."""
 
 VERSION = len(MIGRATIONS)

@@ -131,8 +131,8 @@ class Docket:
             record.failures,
             record.resting,
             self._runs,
-            record.spent_s,
-            record.is_degraded,
+            record.job.spent_ms / 1000,
+            record.job.is_degraded,
         )
         run = Run(todo, dispatcher, self._clock)
         record.stage, record.run = Stage.RUNNING, run
@@ -174,8 +174,9 @@ class Docket:
         self._permits.release(digest)
         if record.run is not None:
             _take_rows(record, record.run)
-            record.spent_s = record.run.spending.spent_s
-            record.is_degraded = record.run.spending.is_degraded
+            spending = record.run.spending
+            spent_ms = round(spending.spent_s * 1000)
+            record.job = replace(record.job, spent_ms=spent_ms, is_degraded=spending.is_degraded)
         record.run = None
         match outcome:
             case Done():

@@ -75,10 +75,6 @@ class Record:
     """The sources that failed, each with its own back-off."""
     resting: Mapping[Source, FetchError] = field(default_factory=dict)
     """Those of them that its run leaves out, as it was when it was queued: its permit is for another one's host."""
-    spent_s: float = 0.0
-    """How long it has held a permit since it was wanted so: what time budgets count."""
-    is_degraded: bool = False
-    """Whether it was called so."""
     rows: list[LedgerRow] = field(default_factory=list)
     """Requests that are not yet in the ledger."""
 
@@ -111,7 +107,7 @@ class Record:
     def begin_anew(self) -> None:
         """It is as if nothing had been tried; what origins asked for holds all the same."""
         self.rests = {source: rest for source, rest in self.rests.items() if asked_for_s(rest.error) is not None}
-        self.spent_s, self.is_degraded = 0.0, False
+        self.job = unspent(self.job)
 
 
 def same_work(one: JobSpec, other: JobSpec) -> bool:
@@ -122,6 +118,11 @@ def same_work(one: JobSpec, other: JobSpec) -> bool:
 def new_job(spec: JobSpec, corr_id: str, at: datetime) -> Job:
     """The durable record of a job that starts from nothing."""
     return Job(spec.digest, spec.kind, JobState.QUEUED, attempts=0, updated_at=at, corr_id=corr_id)
+
+
+def unspent(job: Job) -> Job:
+    """The job with all the time that it may take."""
+    return replace(job, spent_ms=0, is_degraded=False)
 
 
 def still_rests(row: Job, spec: JobSpec, at: datetime) -> bool:
@@ -145,11 +146,21 @@ def enrolled(spec: JobSpec, job: Job, row: Job | None, at: datetime) -> Job:
         return job
     if may(row.state, Happening.INTERRUPTED):
         return replace(after(row, (Happening.INTERRUPTED,), at=at, code=Code.INTERRUPTED), kind=spec.kind)
-    return requeued(row, spec, at, fresh=row.state is JobState.ERROR)
+    return requeued(row, spec, at, fresh=_may_begin_anew(row))
+
+
+def _may_begin_anew(row: Job) -> bool:
+    """Whether a process that comes upon it does so as if nothing had been tried.
+
+    Not one that has used up its time: who tries that again is a person, or a larger budget.
+    """
+    if row.state is JobState.ERROR:
+        return row.code is not Code.HARD_BUDGET
+    return row.state in (JobState.PAUSED, JobState.CANCELED)
 
 
 def requeued(job: Job, spec: JobSpec, at: datetime, *, fresh: bool) -> Job:
-    """The job back in the queue; a `fresh` one has forgotten its attempts."""
+    """The job back in the queue; a `fresh` one has forgotten its attempts and the time they took."""
     match job.state:
         case JobState.PAUSED | JobState.CANCELED:
             happening = Happening.RESUMED_BY_HAND
@@ -157,7 +168,8 @@ def requeued(job: Job, spec: JobSpec, at: datetime, *, fresh: bool) -> Job:
             happening = Happening.DUE
         case _:
             happening = Happening.CHANGED
-    return replace(after(job, (happening,), at=at), kind=spec.kind, attempts=0 if fresh else job.attempts)
+    queued = replace(after(job, (happening,), at=at), kind=spec.kind)
+    return replace(unspent(queued), attempts=0) if fresh else queued
 
 
 def laid_to_rest(job: Job, spec: JobSpec, at: datetime) -> Job:

@@ -193,7 +193,7 @@ def test_a_document_of_another_format_says_which_version_it_wants() -> None:
         decode_observed(items)
 
     assert refused.value.reason == "ObservedVersion"
-    assert "format 3, this program reads 2" in refused.value.message
+    assert "format 4, this program reads 3" in refused.value.message
 
 
 def test_the_shape_of_this_format_is_the_one_that_was_published() -> None:

@@ -238,6 +238,45 @@ class TestBudgets:
         node.wait_woken(3)
         assert set(node.lane.failures()) == {other.digest}
 
+    def test_a_new_process_gives_a_job_no_more_time_and_calls_it_degraded_no_more(self, node: Node) -> None:
+        budgets = replace(FREE, soft_s=10, degrade_share=0.5, hard_s=12)
+        spec = node.fetch(ONE, A)
+        node.lane.set_budgets(budgets)
+        node.origins.then(A, checks_after(node, 13))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        told = node.statuses()
+        self.next_process(node, budgets)
+        node.origins.then(A, checks_after(node, 0))
+        node.lane.ensure((spec,))
+        node.wait_woken(2)
+        assert job_of(node, spec).code is Code.HARD_BUDGET
+        assert node.statuses()[len(told) :] == ["queued", "admitted", "started", "error"]
+        self.next_process(node, replace(budgets, hard_s=20))
+        node.origins.then(A, checks_after(node, 6))
+        node.lane.ensure((spec,))
+        until(lambda: node.job(spec.digest) is None)
+        assert node.statuses().count("degraded") == 1
+
+    def test_a_person_who_resumes_it_gives_it_all_of_its_time_also_between_two_processes(self, node: Node) -> None:
+        budgets = replace(FREE, hard_s=10)
+        spec = node.fetch(ONE, A)
+        node.lane.set_budgets(budgets)
+        node.origins.then(A, checks_after(node, 11))
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        node.lane.ensure((replace(spec, held=JobState.PAUSED),))
+        self.next_process(node, budgets)
+        node.origins.then(A, checks_after(node, 9))
+        node.lane.ensure((spec,))
+        until(lambda: node.job(spec.digest) is None)
+
+    def next_process(self, node: Node, budgets: Budgets) -> None:
+        node.lane.stop(PATIENCE_S)
+        node.lane = node.new_lane()
+        node.lane.set_budgets(budgets)
+        node.lane.recover(node.registry.snapshot().jobs, {})
+
     def test_a_paused_and_resumed_job_has_all_of_its_time_again(self, node: Node) -> None:
         node.lane.set_budgets(replace(FREE, hard_s=10))
         spec = node.fetch(ONE, A)
