@@ -39,7 +39,7 @@ class Reason(StrEnum):
     PORT = "port"
     """`egress.allow` names the host, with other ports."""
     IP_LITERAL = "ip_literal"
-    """The URL itself holds a private address."""
+    """The URL itself holds an address: a private one, or one that nobody named."""
     PRIVATE = "private"
     """The name leads to a private address."""
 
@@ -69,7 +69,7 @@ class HostRule:
 
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
-    """`allow` None means any public https host; an entry lifts neither of the two flags."""
+    """`allow` None means any public https host that has a name; an entry lifts neither of the two flags."""
 
     allow: tuple[HostRule, ...] | None = None
     allow_http: bool = False
@@ -187,7 +187,15 @@ def refusal(policy: EgressPolicy, target: HostPort, *, exempt: HostPort | None =
     if policy.allow is not None and not any(rule.matches(target.host, target.port) for rule in policy.allow):
         reason = Reason.PORT if any(rule.names(target.host) for rule in policy.allow) else Reason.ALLOWLIST
         return Refusal(reason, f"{target} is not in egress.allow")
-    return address_refusal(policy, target, (target.host,)) if is_address(target.host) else None
+    return _literal_refusal(policy, target) if is_address(target.host) else None
+
+
+def _literal_refusal(policy: EgressPolicy, target: HostPort) -> Refusal | None:
+    """Why an address that stands in the URL itself is refused: nobody could say later whom it belonged to."""
+    private = address_refusal(policy, target, (target.host,))
+    if private is not None or policy.allow is not None or policy.allow_private:
+        return private
+    return Refusal(Reason.IP_LITERAL, f"{target.host} is an address, not a name, and egress.allow does not name it")
 
 
 def address_refusal(

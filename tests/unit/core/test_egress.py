@@ -185,7 +185,14 @@ def test_an_allowed_private_address_still_needs_its_flag() -> None:
 def test_a_private_address_is_refused_without_a_list_too() -> None:
     assert _refused(EgressPolicy(), "https://10.1.2.3/a") is not None
     assert _refused(EgressPolicy(), "https://[::1]/a") is not None
-    assert _refused(EgressPolicy(), "https://8.8.8.8/a") is None
+
+
+def test_a_public_address_in_a_url_needs_to_be_named_or_all_addresses_allowed() -> None:
+    url = "https://8.8.8.8/a"
+    assert _refused(EgressPolicy(), url) == "8.8.8.8 is an address, not a name, and egress.allow does not name it"
+    assert _refused(EgressPolicy(allow_http=True), url) is not None
+    assert _refused(_policy("8.8.8.8"), url) is None
+    assert _refused(EgressPolicy(allow_private=True), url) is None
 
 
 def test_an_address_matches_however_it_is_written() -> None:
@@ -300,6 +307,7 @@ def test_a_policy_has_a_posture(policy: EgressPolicy, posture: Posture) -> None:
         (EgressPolicy(), "https://example.com/a", None),
         (EgressPolicy(), "http://example.com/a", Reason.SCHEME),
         (EgressPolicy(), "ftp://example.com/a", Reason.SCHEME),
+        (EgressPolicy(), "https://8.8.8.8/a", Reason.IP_LITERAL),
         (EgressPolicy(), "https://10.0.0.1/a", Reason.IP_LITERAL),
         (EgressPolicy(), "https://[::ffff:10.0.0.1]/a", Reason.IP_LITERAL),
         (_policy("hf.co"), "https://example.com/a", Reason.ALLOWLIST),
