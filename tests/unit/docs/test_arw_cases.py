@@ -36,11 +36,15 @@ CASES: Mapping[str, tuple[str, ...]] = {
         "e2e/test_state_api_hashes::test_what_is_removed_leaves_document_and_pages_by_a_patch",
     ),
     "collection: what is referenced stays, what is stale goes": (
+        "e2e/test_acceptance_pruning::"
+        "test_gc_of_one_declared_and_one_stale_blob_keeps_one_and_deletes_one_and_says_which",
         "e2e/test_acceptance_pruning::test_gc_prunes_by_the_last_good_manifests_and_keeps_the_fuse",
         "e2e/test_acceptance_pruning::test_foreign_files_in_store_and_state_survive_everything",
     ),
     "collection beside a running download": (
-        "e2e/test_acceptance_pruning::test_fetches_go_on_while_pruning_is_blocked",
+        "e2e/test_acceptance_pruning::"
+        "test_what_is_stale_is_collected_beside_a_running_download_which_neither_loses_a_byte_nor_asks_again",
+        "e2e/test_acceptance_pruning::test_gc_after_a_killed_run_keeps_the_part_that_the_next_run_goes_on_from",
         "unit/transfer/test_lane::test_a_transfer_that_completes_although_unwanted_is_kept_for_the_plan_to_judge",
     ),
     "entity tags: quoted, lists, weak ones, any": (
