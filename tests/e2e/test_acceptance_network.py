@@ -71,6 +71,24 @@ def test_a_redirect_to_a_refused_host_is_not_followed(machine: Machine, origin: 
     assert is_shown(machine)
 
 
+def test_what_an_origin_calls_a_file_names_nothing(machine: Machine, origin: OriginSimulator) -> None:
+    called = {
+        "plain": 'attachment; filename="other.gguf"',
+        "starred": "attachment; filename=\"other.gguf\"; filename*=UTF-8''oth%65r.gguf",
+        "climbing": 'attachment; filename="../../outside.gguf"',
+        "device": "inline; filename=con",
+        "nonsense": ';;filename*=";',
+    }
+    faults = {name: Fault(headers=(("Content-Disposition", said),)) for name, said in called.items()}
+    urls = {name: origin.put(f"/{name}.gguf", name.encode(), always=fault) for name, fault in faults.items()}
+    machine.declare(models={n: weights(url, n.encode()) for n, url in urls.items()}, egress=LOOPBACK)
+    assert machine.converge().exit_code == 0
+    assert {name: [path.name for path in machine.view(name).iterdir()] for name in called} == {
+        name: [f"{name}.gguf"] for name in called
+    }
+    assert {"other.gguf", "outside.gguf", "con", "con_"}.isdisjoint(path.name for path in machine.base.rglob("*"))
+
+
 def test_a_source_that_egress_refuses_is_blocked_in_the_plan(machine: Machine, origin: OriginSimulator) -> None:
     url = origin.put("/m", BIG)
     for egress in ({}, {"allow_http": True}, {**LOOPBACK, "allow": ["example.com"]}):

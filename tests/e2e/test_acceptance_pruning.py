@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.machine import AT_ONCE, LOOPBACK, Machine, Ran, confirm_command, sha256, weights
-from tests.fakes.origin import OriginSimulator
+from tests.e2e.machine import AT_ONCE, LOOPBACK, Machine, Ran, confirm_command, killed, sha256, until_in, weights
+from tests.e2e.serving import serving
+from tests.fakes.origin import Fault, OriginSimulator, Pattern
 
 pytestmark = pytest.mark.e2e
 
+MIB = 2**20
+BIG = Pattern(100 * MIB)
+KEPT, STALE = b"kept", b"stale"
 FEW = {f"m{n}": f"model {n}".encode() for n in range(3)}
 MANY = {f"m{n:02}": f"model {n}".encode() for n in range(12)}
 SHARE = {"ttl": "0s", "quarantine": "7d", "max_delete": {"share": "30%"}}
@@ -29,6 +34,18 @@ def converged(machine: Machine, origin: OriginSimulator, models: dict[str, bytes
     ran = machine.converge()
     assert ran.exit_code == 0, ran
     origin.requests.clear()
+
+
+def leave_pinned_alone(machine: Machine, origin: OriginSimulator) -> None:
+    """`kept` is declared; the bytes of `stale` are kept by nothing but the pin that its undeletion has left."""
+    converged(machine, origin, {"kept": KEPT, "stale": STALE}, pruning=AT_ONCE)
+    converged(machine, origin, {"kept": KEPT}, pruning=AT_ONCE)
+    assert machine.run("undelete", "stale").exit_code == 0
+
+
+def reclaimed(machine: Machine) -> set[str]:
+    """The digests whose bytes are gone for good."""
+    return {row["digest"] for row in machine.listed("history") if row["op"] == "Reclaim"}
 
 
 # ---- three accidents ----------------------------------------------------------------------------
@@ -121,6 +138,83 @@ def test_fetches_go_on_while_pruning_is_blocked(machine: Machine, origin: Origin
     assert machine.blob(b"brand new").read_bytes() == b"brand new"
     assert all(machine.blob(data).exists() for data in MANY.values())
     assert machine.converge().exit_code == 4
+
+
+def test_what_is_stale_is_collected_beside_a_running_download_which_neither_loses_a_byte_nor_asks_again(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    go_on = threading.Event()
+    origin.put("/big", BIG, always=Fault(bytes_per_s=MIB, until=go_on))
+    big = {"big": weights(origin.url("/big"), BIG, bytes=BIG.size_bytes)}
+    stale = {name: weights(origin.put(f"/{name}", data), data) for name, data in FEW.items()}
+    machine.declare(models={**big, **stale}, egress=LOOPBACK, pruning=AT_LAST)
+    with serving(machine) as node:
+        node.until_ready(*(f"models/{name}" for name in stale))
+        node.until(lambda: machine.has_part(BIG))
+        inode = machine.part(BIG).stat().st_ino
+
+        machine.declare(models=big, egress=LOOPBACK, pruning=AT_LAST)
+        node.until(lambda: reclaimed(machine) == {sha256(data) for data in FEW.values()})
+        held = machine.part(BIG).stat()
+        assert [list((machine.store / place).iterdir()) for place in ("by-hash", "quarantine")] == [[], []]
+        assert (held.st_ino, [job["state"] for job in machine.listed("jobs")]) == (inode, ["downloading"])
+        node.until(lambda: machine.has_part(BIG, more_than=held.st_size))
+
+        go_on.set()
+        node.until_ready("models/big")
+    assert sha256(machine.blob(BIG)) == BIG.sha256
+    assert list((machine.store / "tmp").iterdir()) == []
+    assert [(seen.range, seen.body_bytes) for seen in origin.to("/big")] == [(None, BIG.size_bytes)]
+    assert reclaimed(machine) == {sha256(data) for data in FEW.values()}
+
+
+def test_gc_after_a_killed_run_keeps_the_part_that_the_next_run_goes_on_from(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    leave_pinned_alone(machine, origin)
+    origin.put("/big", BIG, script=[Fault(bytes_per_s=4 * MIB)])
+    machine.declare(
+        models={"kept": weights(origin.url("/kept"), KEPT), "big": weights(origin.url("/big"), BIG)},
+        egress=LOOPBACK,
+        pruning=AT_LAST,
+    )
+    run = machine.start(machine.manifests)
+    until_in(run, lambda: machine.has_part(BIG, more_than=MIB))
+    killed(run)
+    held_bytes = machine.part(BIG).stat().st_size
+
+    assert machine.run("pin", "--remove", "stale").exit_code == 0
+    assert machine.run("gc").exit_code == 0
+    assert reclaimed(machine) == {sha256(STALE)}
+    assert machine.part(BIG).stat().st_size == held_bytes
+
+    assert machine.converge().exit_code == 0
+    assert sha256(machine.blob(BIG)) == BIG.sha256
+    assert [seen.range for seen in origin.to("/big")] == [None, f"bytes={held_bytes}-"]
+
+
+def test_gc_of_one_declared_and_one_stale_blob_keeps_one_and_deletes_one_and_says_which(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    leave_pinned_alone(machine, origin)
+    converged(machine, origin, {"kept": KEPT}, pruning=AT_LAST)
+    assert machine.run("pin", "--remove", "stale").exit_code == 0
+    assert {blob["digest"] for blob in machine.listed("blobs")} == {sha256(KEPT), sha256(STALE)}
+
+    ran = machine.run("gc", "-o", "json")
+
+    assert (ran.exit_code, ran.ops) == (0, ["MarkUnreferenced", "Quarantine", "Reclaim"])
+    assert {action["name"] for action in ran.document["actions"]} == {sha256(STALE)}
+    assert {result["status"] for result in ran.document["result"]} == {"done"}
+    assert ran.document["summary"]["delete_bytes"] == len(STALE)
+    assert reclaimed(machine) == {sha256(STALE)}
+    told = [event["payload"] for event in machine.events() if event["topic"] == "models.cas.gc"]
+    assert [(each["op"], each["sha256"], each["bytes"]) for each in told if each["op"] == "reclaimed"] == [
+        ("reclaimed", sha256(STALE), len(STALE))
+    ]
+    assert [blob["digest"] for blob in machine.listed("blobs")] == [sha256(KEPT)]
+    assert machine.blob(KEPT).read_bytes() == KEPT
+    assert [place for place in ("by-hash", "quarantine") if machine.blob(STALE, place).exists()] == []
 
 
 def test_paths_that_unname_nothing_do_not_trip_the_fuse(machine: Machine, origin: OriginSimulator) -> None:

@@ -153,6 +153,29 @@ def test_every_word_on_a_download_names_its_job(machine: Machine, origin: Origin
         assert payloads[0]["corr_id"]
 
 
+def test_answers_to_heads_are_counted_by_what_came_of_them(machine: Machine, origin: OriginSimulator) -> None:
+    answers = {
+        "ok": Fault(),
+        "too-large": Fault(content_length=5 * MIB),
+        "refused-405": Fault(refuse_head=True),
+        "refused-501": Fault(status=501),
+        "lost": Fault(drop=True),
+    }
+    models = {
+        name: weights(origin.put(f"/{name}", name.encode(), heads=[answer] * 5), name.encode())
+        for name, answer in answers.items()
+    }
+    machine.declare(models=models, egress=LOOPBACK, budgets={"max_size": "1MiB"}, defaults={"retries": 0})
+    with serving(machine) as node:
+        node.until(lambda: node.get("/readyz") and "counters" in metrics(node))
+        node.until(lambda: (found := metrics(node)["counters"])["completed"] == 4 and found["errors"] == 1)
+        counters = metrics(node)["counters"]
+
+    assert (counters["preflight_ok"], counters["preflight_denied"], counters["preflight_skipped"]) == (1, 1, 3)
+    assert all(machine.blob(name.encode()).read_bytes() == name.encode() for name in answers if name != "too-large")
+    assert origin.to("/too-large") == []
+
+
 def statuses(payloads: list[Any]) -> set[str]:
     return {payload["status"] for payload in payloads}
 
@@ -295,6 +318,20 @@ def test_what_an_earlier_cancellation_left_is_removed_when_it_is_given_again(
     assert not machine.part(BIG).exists()
     machine.converge()
     assert machine.run("cancel", "big").out.startswith("no-active-job: models/big is canceled by ")
+
+
+def test_a_download_that_is_resumed_and_then_canceled_counts_as_both(machine: Machine, origin: OriginSimulator) -> None:
+    kill_in_the_middle(machine, origin)
+    with serving(machine) as node:
+        node.until(lambda: node.get("/readyz") and "counters" in metrics(node))
+        node.until(lambda: metrics(node)["counters"]["resumed"] == 1)
+        assert machine.run("cancel", "big").exit_code == 0
+        node.until(lambda: metrics(node)["counters"]["canceled"] == 1)
+        counters = metrics(node)["counters"]
+
+    once = {name for name, count in counters.items() if count == 1}
+    assert once == {"admitted", "started", "resumed", "canceled"}
+    assert (counters["completed"], counters["errors"]) == (0, 0)
 
 
 def test_nothing_is_removed_from_another_disk_in_the_place_of_the_store(

@@ -124,6 +124,25 @@ def test_head_has_the_headers_and_no_body(running: Node) -> None:
     assert get(running.base, "/events", method="HEAD").headers["content-type"] == "text/event-stream"
 
 
+@pytest.mark.parametrize("date", ["Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 2100 23:59:59 GMT", "yesterday"])
+def test_the_entity_tag_alone_says_whether_a_copy_is_current(running: Node, date: str) -> None:
+    first = get(running.base, "/state/models")
+    assert "last-modified" not in first.headers
+    assert get(running.base, "/state/models", {"If-Modified-Since": date}).status == 200
+    tagged = {"If-Modified-Since": date, "If-None-Match": '"other"'}
+    assert get(running.base, "/state/models", tagged).status == 200
+    tagged["If-None-Match"] = first.headers["etag"]
+    assert get(running.base, "/state/models", tagged).status == 304
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-1", "bytes=-5", "bytes=99999999-", "bytes=20-10", "lines=1-2", "bytes"])
+def test_a_document_comes_whole_whatever_range_is_wanted(running: Node, wanted: str) -> None:
+    whole = get(running.base, "/state/models")
+    answer = get(running.base, "/state/models", {"Range": wanted})
+    assert (answer.status, answer.body) == (200, whole.body)
+    assert {"accept-ranges", "content-range"}.isdisjoint(answer.headers)
+
+
 # ---- long polls --------------------------------------------------------------------------------
 
 
@@ -234,6 +253,20 @@ def test_with_a_token_everything_but_the_probes_wants_it() -> None:
         assert problem(get(closed.base, "/no/such/thing", right)) == (404, "NotFound")
         with Follower(closed.base, headers=right) as follower:
             follower.until("service.connected")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1"},
+        {"Forwarded": "for=127.0.0.1;host=localhost;proto=http"},
+        {"X-Forwarded-Host": "localhost", "X-Forwarded-Proto": "https"},
+    ],
+)
+def test_what_is_said_of_another_hop_opens_nothing(running: Node, headers: dict[str, str]) -> None:
+    with Node(ApiConfig(port=0, token="secret")) as closed:
+        assert problem(get(closed.base, "/state/models", headers)) == (401, "Unauthorized")
+    assert problem(get(running.base, "/state/models", {**headers, "Host": "evil.example"})) == (403, "HostRefused")
 
 
 # ---- probes, metrics, description --------------------------------------------------------------

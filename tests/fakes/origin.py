@@ -108,6 +108,8 @@ class Fault:
     """Compress the body, whatever was accepted."""
     bytes_per_s: int | None = None
     """Send no faster than this."""
+    until: threading.Event | None = None
+    """When it is set, the rest is sent as fast as it goes."""
     refuse_head: bool = False
     """Answer 405 to HEAD."""
     raw: bytes | None = None
@@ -426,7 +428,7 @@ class _Response:
                 self._frame(slice_)
                 sent += len(slice_)
                 self._misbehave(sent)
-                if fault.bytes_per_s is not None:
+                if fault.bytes_per_s is not None and not (fault.until and fault.until.is_set()):
                     ahead_s = sent / fault.bytes_per_s - (time.monotonic() - began)
                     if ahead_s > 0:
                         self._closing.wait(ahead_s)

@@ -134,6 +134,16 @@ def test_an_earlier_document_stays_what_it_was() -> None:
     assert old.rev == 200
 
 
+def test_a_body_is_made_once_for_all_who_ask_for_it() -> None:
+    documents = fresh()
+    show(documents, healthy("a", "b"), first=200)
+
+    first, second, third = (documents.get("models").body() for _ in range(3))
+    show(documents, replace(healthy("a", "b"), took_s=7.5), first=300)
+
+    assert first is second is third is documents.get("models").body()
+
+
 def test_a_body_holds_only_what_there_is_now_however_often_it_was_encoded() -> None:
     documents = fresh()
     for n, names in enumerate((("a", "b"), ("b", "c"), ("c",), ("a", "c"))):

@@ -243,6 +243,39 @@ def test_a_running_download_is_told_when_it_moves_with_its_correlation_id() -> N
     assert [each["downloaded"] for each in only(rig.tick(), "models.download.progress")] == [11]
 
 
+def test_a_download_whose_bytes_are_all_there_is_told_and_shown_as_verifying() -> None:
+    rig = Rig()
+    rig.work.jobs = (running("a", 100),)
+    rig.tick(DOWNLOADING)
+    rig.work.jobs = (running("a", 100, state="verifying"),)
+
+    events = rig.tick()
+
+    (payload,) = only(events, "models.download.progress")
+    assert (payload["id"], payload["status"], payload["kind"]) == ("models/a", "verifying", "fetch")
+    assert (payload["downloaded"], payload["percent"]) == (100, 100.0)
+    assert only(rig.tick(), "models.download.progress") == []
+    shown = rig.publisher.documents.item("downloads", digest("a"))
+    states = rig.publisher.documents.item("models_metrics", "states")
+    assert shown is not None
+    assert states is not None
+    assert (shown["state"], states["verifying"], states["downloading"]) == ("verifying", 1, 0)
+
+
+def test_a_re_hash_of_what_lies_in_the_store_is_told_as_verifying_from_its_first_byte_on() -> None:
+    rig = Rig()
+    hashing = running("a", 0, state="verifying")
+    hashing = replace(hashing, spec=replace(hashing.spec, kind=JobKind.VERIFY, sources=()), source="")
+    told: list[Any] = []
+    for done_bytes in (0, 40, 100):
+        rig.work.jobs = (replace(hashing, done_bytes=done_bytes),)
+        told += only(rig.tick(DOWNLOADING), "models.download.progress")
+
+    assert [(each["status"], each["kind"], each["percent"], each["url"]) for each in told] == [
+        ("verifying", "verify", percent, None) for percent in (0.0, 40.0, 100.0)
+    ]
+
+
 def test_every_owner_of_a_download_is_told() -> None:
     rig = Rig()
     one = running("a", 10)

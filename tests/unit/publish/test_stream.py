@@ -210,6 +210,15 @@ def test_a_reader_goes_on_behind_the_id_it_names_without_a_greeting() -> None:
     assert run(work()) == [16, 17, 18, 19]
 
 
+def test_a_reader_that_has_seen_everything_gets_nothing_again() -> None:
+    async def work() -> bytes:
+        stream = stream_of()
+        stream.push([patch(11), patch(12)])
+        return await resumed(stream, 12)
+
+    assert run(work()) == b""
+
+
 def test_the_id_before_anything_happened_can_be_resumed_from() -> None:
     async def work() -> list[int]:
         stream = stream_of()

@@ -28,6 +28,7 @@ from tests.patience import PATIENCE_S, until
 from tests.unit.transfer.lanes import RESERVE_BYTES, Node, local, web
 
 ONE, TWO, THREE = b"one" * 100, b"two" * 100, b"three" * 100
+LARGE = b"large" * 100_000
 A, B, C = web("a.example", "x"), web("b.example", "x"), web("c.example", "x")
 
 
@@ -948,6 +949,24 @@ class TestRehashing:
         assert row is not None
         assert row.verified_at is None
         assert node.job(digest) is None
+
+    @pytest.mark.parametrize("kind", [JobKind.ADOPT, JobKind.VERIFY])
+    def test_a_re_hash_is_shown_as_verifying_and_how_far_it_is(self, node: Node, kind: JobKind) -> None:
+        digest = digest_of(LARGE)
+        node.store.put(digest, LARGE)
+        hash_blob, shown = node.store.hash_blob, list[tuple[str, int, int | None]]()
+
+        def watched(digest: Digest, place: Place, check: Callable[[int], None]) -> tuple[Digest, BlobStat]:
+            def look(done_bytes: int) -> None:
+                check(done_bytes)
+                shown.extend((job.state, job.done_bytes, job.total_bytes) for job in node.lane.progress())
+
+            return hash_blob(digest, place, look)
+
+        node.store.hash_blob = watched  # type: ignore[method-assign]
+        node.lane.ensure((JobSpec(kind, digest, ("models/a",), len(LARGE)),))
+        node.wait_woken(1)
+        assert shown == [("verifying", 2**18, len(LARGE)), ("verifying", len(LARGE), len(LARGE))]
 
     def test_a_re_hash_that_is_wanted_no_more_stops_at_the_next_megabyte(self, node: Node) -> None:
         digest = node.own(ONE)

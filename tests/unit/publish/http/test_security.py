@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from reconciler.core.errors import StalledError
@@ -101,6 +103,7 @@ def test_pages_of_others_may_not_ask(origin: str) -> None:
         ("Basic secret",),
         ("Bearer secret",) * 2,
         ("Bearer sécret",),
+        (f"Bearer {hashlib.sha256(b'secret').hexdigest()}",),
         ("",),
     ],
 )
