@@ -22,6 +22,7 @@ from reconciler.cas.files import FileBlobStore
 from reconciler.cas.views import FileViews
 from reconciler.clock import SystemClock
 from reconciler.core.action import Action
+from reconciler.core.blocks import Extras
 from reconciler.core.digest import Digest
 from reconciler.core.egress import host_port
 from reconciler.core.entry import Entry
@@ -80,6 +81,11 @@ def _node(
             node.backends.runtimes.close()
 
 
+def extras_of(settings: Settings) -> Extras:
+    """What is told with every event of a download."""
+    return Extras(settings.progress_budget, settings.progress_disk)
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a node is built from."""
@@ -107,6 +113,7 @@ def build_node(parts: Parts, *, watches: bool) -> Node:
         new_id=new_id,
         hub_host=host_port(settings.hf_endpoint).host,
         preflight=settings.preflight,
+        extras=lambda: extras_of(parts.settings()),
     )
     backends = Backends(
         registry,

@@ -13,9 +13,8 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from types import ModuleType
 
-from reconciler.assembly.build import Parts, build_node, command_line, new_id, open_registry, policy_of
+from reconciler.assembly.build import Parts, build_node, command_line, extras_of, new_id, open_registry, policy_of
 from reconciler.assembly.reload import Reload, reload
 from reconciler.assembly.service import ServeOptions, Service
 from reconciler.assembly.signals import Signals
@@ -155,17 +154,12 @@ def _publisher(held: _Held, registry: Registry, node: Node, stack: ExitStack) ->
     config = service.ApiConfig(host, port, _secret(settings.api_token), settings.api_hosts)
     directories = {"state": str(settings.state_dir), "store": str(settings.store_dir)}
     backends = node.backends
-    options = service.PublisherOptions(extras=lambda: _extras(service, held.current))
+    options = service.PublisherOptions(extras=lambda: extras_of(held.current))
     this_machine = machine.this_machine(directories)
     api = service.StateApi(config, registry, backends.lane, backends.clock, this_machine, options)
     bound_host, bound_port = api.start()
     stack.callback(api.stop, STOP_API_S)
     return f"http://{_bracketed(bound_host)}:{bound_port}", api.publish
-
-
-def _extras(service: ModuleType, settings: Settings) -> object:
-    """What is told with progress, as the settings are now."""
-    return service.Extras(settings.progress_budget, settings.progress_disk)
 
 
 def _bracketed(host: str) -> str:

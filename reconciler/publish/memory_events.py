@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
+from reconciler.core.blocks import Blocks, Extras
 from reconciler.core.desired import Budgets
 from reconciler.core.digest import Digest
 from reconciler.core.event import Event, EventDraft, JsonValue, Topic
 from reconciler.core.job import Status as JobStatus
 from reconciler.core.transfers import Concurrency, Figures, Progress
 from reconciler.plan.document import instant, plan_summary
-from reconciler.publish.progress_events import Blocks, Extras, progress_events
+from reconciler.publish.progress_events import progress_events
 from reconciler.publish.status import Status
 
 REFRESH_S = 2.0

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from reconciler.core.blocks import Extras
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.event import Event, EventDraft, EventId, JsonValue, Topic
 from reconciler.core.transfers import Figures, Progress
@@ -20,7 +21,6 @@ from reconciler.publish.documents import Documents, Patched, Update
 from reconciler.publish.frame import Frame, frame_of, frame_of_event
 from reconciler.publish.machine import Machine
 from reconciler.publish.memory_events import MemoryEvents
-from reconciler.publish.progress_events import Extras
 from reconciler.publish.requests import KEEP, Requests, followed, newest
 from reconciler.publish.ring import RingSize
 from reconciler.publish.status import Status

@@ -25,12 +25,11 @@ from reconciler.publish.http.sources import Sources
 from reconciler.publish.http.sse import Readers
 from reconciler.publish.machine import Machine, open_files
 from reconciler.publish.metrics import Metrics, Probes
-from reconciler.publish.progress_events import Extras
 from reconciler.publish.publisher import Publisher, PublisherOptions, open_publisher
 from reconciler.publish.status import Status
 from reconciler.publish.work import Work
 
-__all__ = ["ApiConfig", "Extras", "PublisherOptions", "StateApi"]
+__all__ = ["ApiConfig", "PublisherOptions", "StateApi"]
 
 BACKLOG = 2048
 # A thousand clients that lost their connection at the same moment come back at the same moment.

@@ -45,15 +45,10 @@ def owning(record: Record, at: datetime) -> tuple[Change, ...]:
     return (OwnBlob(record.digest, at), put) if fetches else (put,)
 
 
-def enroll(newcomers: Iterable[tuple[Record, Job | None]], at: datetime) -> Decision:
-    """Each is queued or rests, new or as the row of an earlier process left it."""
-    changes: list[Change] = []
-    events: list[EventDraft] = []
-    for record, row in newcomers:
-        record.job = enrolled(record.spec, record.job, row, at)
-        changes += owning(record, at)
-        events += told(record.spec, record.job, Status(record.job.state.value))
-    return Decision(tuple(changes), tuple(events))
+def enroll(record: Record, row: Job | None, at: datetime) -> Decision:
+    """It is queued or rests, new or as the row of an earlier process left it."""
+    record.job = enrolled(record.spec, record.job, row, at)
+    return Decision(owning(record, at), told(record.spec, record.job, Status(record.job.state.value)))
 
 
 def already_there(record: Record, row: Job | None, at: datetime) -> Decision:

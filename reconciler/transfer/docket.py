@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from reconciler.core.change import AppendLedger, Change, DropJob, PutJob, SetFact
+from reconciler.core.change import Change, DropJob, PutJob, SetFact
 from reconciler.core.digest import Digest
 from reconciler.core.egress import Preview
 from reconciler.core.event import EventDraft, JsonValue
@@ -18,7 +18,7 @@ from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
 from reconciler.core.job_table import Happening, after
 from reconciler.ports import Clock
 from reconciler.transfer import decisions
-from reconciler.transfer.clerk import Clerk, Settled
+from reconciler.transfer.clerk import Settled
 from reconciler.transfer.decisions import Decision
 from reconciler.transfer.look import Seen
 from reconciler.transfer.outcome import Done, Failed, HostFull, Outcome, SetAside, Stopped, Wait
@@ -29,7 +29,6 @@ from reconciler.transfer.record import (
     Record,
     Stage,
     at_work,
-    ledger_event,
     same_work,
     still_rests,
     told,
@@ -38,6 +37,7 @@ from reconciler.transfer.record import (
     unrecorded,
 )
 from reconciler.transfer.running import Dispatcher, Run, RunSpec, source_host
+from reconciler.transfer.telling import Telling
 from reconciler.transfer.throughput import THROUGHPUT, encode, smoothed
 from reconciler.transfer.token import CancelToken
 
@@ -52,7 +52,7 @@ class Docket:
         self,
         clock: Clock,
         permits: Permits,
-        clerk: Clerk,
+        telling: Telling,
         staff: Callable[[], None],
         hub_host: str,
         patience: Patience,
@@ -68,7 +68,8 @@ class Docket:
         self.stopping = False
         self._clock = clock
         self._permits = permits
-        self._clerk = clerk
+        self._clerk = telling.clerk
+        self._telling = telling
         self._staff = staff
         self._hub_host = hub_host
         self._patience = patience
@@ -148,25 +149,25 @@ class Docket:
         record.job = after(record.job, way, at=self._clock.now())
         source = {"url": run.source} if run.source else NO_FACTS
         events = told_of(record.spec, record.job, *way, facts=source)
-        self._tell(record, (PutJob(record.job),), events, _ignored)
+        self._telling.tell(record, (PutJob(record.job),), events, _ignored)
 
     def note(self, run: Run, happening: Happening, facts: Mapping[str, JsonValue]) -> None:
         """What happened, without a change of state, is journaled, with the requests made so far."""
         record = self.running[run.spec.digest]
         _take_rows(record, run)
-        self._tell(record, (), told_of(record.spec, record.job, happening, facts=facts), _ignored)
+        self._telling.tell(record, (), told_of(record.spec, record.job, happening, facts=facts), _ignored)
 
     def requests(self, run: Run) -> None:
         """The requests made so far are in the ledger."""
         record = self.running[run.spec.digest]
         _take_rows(record, run)
-        self._tell(record, (), (), _ignored)
+        self._telling.tell(record, (), (), _ignored)
 
     def preview(self, run: Run, provider: str, preview: Preview) -> None:
         """What the egress policy says of the next request is journaled, with the requests made so far."""
         record = self.running[run.spec.digest]
         _take_rows(record, run)
-        self._tell(record, (), told_preview(record.spec, record.job, provider, preview), _ignored)
+        self._telling.tell(record, (), told_preview(record.spec, record.job, provider, preview), _ignored)
 
     def finish(self, digest: Digest, outcome: Outcome) -> None:
         """The run has ended and its permit is free."""
@@ -177,6 +178,7 @@ class Docket:
             spending = record.run.spending
             spent_ms = round(spending.spent_s * 1000)
             record.job = replace(record.job, spent_ms=spent_ms, is_degraded=spending.is_degraded)
+            record.left_bytes = record.run.left_bytes
         record.run = None
         match outcome:
             case Done():
@@ -195,13 +197,17 @@ class Docket:
 
         is_news = row is not None or record.digest not in self._brought
         decision = decisions.already_there(record, row, self._clock.now())
-        self._clerk.tell(decision.changes, decision.events if is_news else (), settled)
+        self._clerk.tell(decision.changes, self._telling.told(record, decision.events) if is_news else (), settled)
 
     def _record(self, newcomers: list[tuple[Record, Job | None]]) -> None:
         """Ownership and job rows of all newcomers in one commit; they may start after it, or rest."""
-        decision = decisions.enroll(newcomers, self._clock.now())
-        records = [record for record, _ in newcomers]
-        for record in records:
+        at, records = self._clock.now(), [record for record, _ in newcomers]
+        changes: list[Change] = []
+        events: list[EventDraft] = []
+        for record, row in newcomers:
+            decision = decisions.enroll(record, row, at)
+            changes += decision.changes
+            events += self._telling.told(record, decision.events)
             self.records[record.digest] = record
             self.coalesced += len(record.spec.owners) - 1
 
@@ -214,7 +220,7 @@ class Docket:
             wakes = sum(self._settle(record) for record in records)
             return wakes > 0
 
-        self._clerk.tell(decision.changes, decision.events, settled)
+        self._clerk.tell(tuple(changes), tuple(events), settled)
 
     def _settle(self, record: Record) -> bool:
         """The last decision is durable: goes on with what is wanted by now. Whether the loop should know."""
@@ -259,7 +265,7 @@ class Docket:
     def _unfinished(self, record: Record, outcome: Stopped | HostFull | Wait | Failed) -> None:
         if isinstance(outcome, Stopped) and self.stopping:
             record.stage = Stage.RESTING
-            self._tell(record, (), (), _ignored)  # its row stays: the next process finds it interrupted
+            self._telling.tell(record, (), (), _ignored)  # its row stays: the next process finds it interrupted
         elif record.changed:
             self._follow(record)
         elif isinstance(outcome, Stopped):
@@ -337,7 +343,7 @@ class Docket:
         new = tuple(event for owner, event in zip(wanted.owners, events, strict=True) if owner not in old)
         self.coalesced += len(new)
         if new:
-            self._tell(record, (), new, _ignored)
+            self._telling.tell(record, (), new, _ignored)
 
     def _host(self, record: Record) -> str:
         """Where its first request goes."""
@@ -351,15 +357,7 @@ class Docket:
 
     def _decide(self, record: Record, decision: Decision, settled: Settled) -> None:
         record.stage = Stage.COMMITTING
-        self._tell(record, decision.changes, decision.events, settled)
-
-    def _tell(
-        self, record: Record, changes: tuple[Change, ...], events: tuple[EventDraft, ...], settled: Settled
-    ) -> None:
-        rows, record.rows = record.rows, []
-        if changes or events or rows:
-            ledger = tuple(AppendLedger(row) for row in rows)
-            self._clerk.tell(changes + ledger, events + tuple(map(ledger_event, rows)), settled)
+        self._telling.tell(record, decision.changes, decision.events, settled)
 
     def _settled(self, record: Record) -> Settled:
         return lambda error: self._settle(record) if error is None else self._unrecorded(record, error)

@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from reconciler.core.blocks import NO_EXTRAS, Blocks, Extras
 from reconciler.core.desired import Budgets, Limits
 from reconciler.core.digest import Digest
 from reconciler.core.egress import EgressPolicy, Preview
@@ -40,8 +41,9 @@ from reconciler.transfer.look import UNSEEN, Seen, look
 from reconciler.transfer.outcome import Failed, Outcome, Wait
 from reconciler.transfer.patience import Patience
 from reconciler.transfer.permits import Permits
-from reconciler.transfer.record import Record, Stage, new_job
+from reconciler.transfer.record import NO_FACTS, Record, Stage, new_job
 from reconciler.transfer.running import Run
+from reconciler.transfer.telling import Telling
 from reconciler.transfer.throttle import Throttle
 from reconciler.transfer.throughput import THROUGHPUT, decode
 from reconciler.transfer.token import CancelToken
@@ -68,9 +70,13 @@ class ThreadLane:
         *,
         hub_host: str,
         preflight: bool = True,
+        extras: Callable[[], Extras] = Extras,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`preflight`: whether the attempts that `new_attempts` makes may send HEAD requests; figures say so."""
+        """`preflight`: whether the attempts that `new_attempts` makes may send HEAD requests; figures say so.
+
+        `extras` is asked whenever something is told of a download.
+        """
         self._registry = registry
         self._store = store
         self._clock = clock
@@ -83,7 +89,8 @@ class ThreadLane:
         self._permits = Permits(Limits())
         self._clerk = Clerk(self._lock, clock, registry.commit, store.sync_names, self._ring, self._wake_loop)
         patience = Patience(clock, jitter)
-        self._docket = Docket(clock, self._permits, self._clerk, self._staff, hub_host, patience)
+        self._docket = Docket(clock, self._permits, Telling(self._clerk, self._blocks), self._staff, hub_host, patience)
+        self._extras = extras
         self._throttle = Throttle(clock)
         self._preflight = preflight
         self._foreseen: Counter[bool | None] = Counter()
@@ -250,6 +257,12 @@ class ThreadLane:
         with self._lock:
             runs = [record.run for record in self._docket.running.values()]
             return sum(other.promised_bytes(run) for other in runs if other is not None)
+
+    def _blocks(self, spent_s: float, need_bytes: int | None) -> Mapping[str, JsonValue]:
+        extras = self._extras()
+        if extras == NO_EXTRAS:
+            return NO_FACTS
+        return Blocks(extras, self._admission.budgets, self._admission.seen_free_bytes).of(spent_s, need_bytes)
 
     def foreseen(self, *, denied: bool | None) -> None:
         """A HEAD was answered; `denied`: whether it showed that the file does not fit, None: it told nothing."""

@@ -75,6 +75,8 @@ class Record:
     """The sources that failed, each with its own back-off."""
     resting: Mapping[Source, FetchError] = field(default_factory=dict)
     """Those of them that its run leaves out, as it was when it was queued: its permit is for another one's host."""
+    left_bytes: int | None = None
+    """What its last run still had to write, as far as that was known."""
     rows: list[LedgerRow] = field(default_factory=list)
     """Requests that are not yet in the ledger."""
 
@@ -258,7 +260,7 @@ def told(spec: JobSpec, job: Job, status: Status, facts: Mapping[str, JsonValue]
 def told_complete(spec: JobSpec, job: Job, size_bytes: int) -> tuple[EventDraft, ...]:
     """The same when all bytes are there and verified."""
     cached = job.code is Code.CACHED or job.kind is not JobKind.FETCH
-    sizes: dict[str, JsonValue] = {"bytes": size_bytes, "downloaded": size_bytes, "total": size_bytes}
+    sizes: dict[str, JsonValue] = {"bytes": size_bytes, "downloaded": size_bytes, "total": size_bytes, "percent": 100.0}
     return told(spec, job, Status.COMPLETE, {**sizes, "cached": cached})
 
 

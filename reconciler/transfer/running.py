@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reconciler.core.blocks import left_bytes
 from reconciler.core.desired import Budgets
 from reconciler.core.egress import EgressPolicy, Preview, host_port
 from reconciler.core.event import JsonValue
@@ -132,6 +133,11 @@ class Run:
         self._rows_due_s = 0.0
         self._clock = clock
         self._dispatcher = dispatcher
+
+    @property
+    def left_bytes(self) -> int | None:
+        """What it still has to write, as far as known."""
+        return left_bytes(self.done_bytes, self.total_bytes)
 
     def promised_bytes(self, other: Run) -> int:
         """What it will still write into room that `other` must leave to it: it was admitted, or planned and earlier."""

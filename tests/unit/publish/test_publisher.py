@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.blocks import Extras
 from reconciler.core.change import AppendLedger, ChangeSet
 from reconciler.core.desired import Budgets, Limits
 from reconciler.core.errors import TransientError
@@ -18,7 +19,6 @@ from reconciler.core.ledger import ledger_document
 from reconciler.core.transfers import Concurrency
 from reconciler.publish import publisher as publishing
 from reconciler.publish.documents import Documents
-from reconciler.publish.progress_events import Extras
 from reconciler.publish.publisher import Publisher, PublisherOptions, open_publisher
 from reconciler.publish.read_models.view import View
 from reconciler.publish.ring import RingSize

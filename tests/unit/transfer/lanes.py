@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 
+from reconciler.core.blocks import NO_EXTRAS
 from reconciler.core.change import Change, ChangeSet, OwnBlob, VerifyBlob
 from reconciler.core.desired import Budgets, Limits
 from reconciler.core.digest import Digest, digest_of
@@ -51,6 +52,7 @@ class Node:
         self.wakes = 0
         self.active_when_woken: list[frozenset[Digest]] = []
         self.expected_crashes = 0
+        self.extras = NO_EXTRAS
         self._woken = threading.Condition()
         self._ids = itertools.count(1)
         self.lane = self.new_lane()
@@ -65,6 +67,7 @@ class Node:
             self._wake,
             lambda: f"corr-{next(self._ids)}",
             hub_host="huggingface.co",
+            extras=lambda: self.extras,
             jitter=lambda: 0.0,
         )
         lane.set_limits(Limits(max=4, hard_cap=16, per_host=4))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from reconciler.core.blocks import Extras
 from reconciler.core.desired import Budgets, Limits
+from reconciler.core.digest import digest_of
 from reconciler.core.errors import TransientError
+from reconciler.core.event import JsonValue
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.job_table import TABLE
 from reconciler.core.observed import Place
@@ -48,6 +51,12 @@ def job_of(node: Node, spec: JobSpec) -> Job:
     job = node.job(spec.digest)
     assert job is not None
     return job
+
+
+def _block(payload: Mapping[str, JsonValue], name: str) -> Mapping[str, JsonValue]:
+    block = payload[name]
+    assert isinstance(block, dict)
+    return block
 
 
 def checks_after(node: Node, *steps_s: float) -> Work:
@@ -237,6 +246,21 @@ class TestBudgets:
         node.lane.set_budgets(replace(FREE, hard_s=100))
         node.wait_woken(3)
         assert set(node.lane.failures()) == {other.digest}
+
+    def test_every_event_of_a_download_has_the_blocks_that_were_asked_for(self, node: Node) -> None:
+        node.extras = Extras(budget=True, disk=True)
+        node.lane.set_budgets(replace(FREE, soft_s=10, degrade_share=0.5, hard_s=30))
+        spec, local = node.fetch(ONE, A), JobSpec(JobKind.ADOPT, digest_of(TWO), ("models/b",))
+        node.origins.then(A, checks_after(node, 6))
+        node.lane.ensure((spec, local))
+        until(lambda: "complete" in node.statuses())
+        told = [event.payload for event in node.told("models/a")]
+        spent = [6000 if payload["status"] in ("degraded", "complete") else 0 for payload in told]
+        assert [payload["status"] for payload in told] == ["queued", "admitted", "started", "degraded", "complete"]
+        assert [_block(payload, "budget")["elapsed_ms"] for payload in told] == spent
+        assert {_block(payload, "disk")["reserve"] for payload in told} == {RESERVE_BYTES}
+        assert _block(told[0], "disk")["need"] == len(ONE)
+        assert all("budget" not in event.payload for event in node.told("models/b")), "nothing is downloaded"
 
     def test_a_new_process_gives_a_job_no_more_time_and_calls_it_degraded_no_more(self, node: Node) -> None:
         budgets = replace(FREE, soft_s=10, degrade_share=0.5, hard_s=12)
