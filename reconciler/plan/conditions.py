@@ -19,6 +19,7 @@ from reconciler.plan.opening import OUTSIDE_WINDOW, awaits_window
 
 NODE = "node"
 
+NOT_READY = "ObjectsNotReady"
 MAX_NAMED = 3
 # Of the objects that are not ready: a message is one line, and each of them has conditions of its own.
 
@@ -243,11 +244,15 @@ def _at_rest(
             failure = around.failures.get(action.id)
             names.append(f"{action.name} ({failure.reason if failure and failure.reason else 'Failed'})")
             times += [around.retry_at] if around.retry_at is not None else []
+    reason = OUTSIDE_WINDOW if not failed and _only_rests(unready) else NOT_READY
+    return _Verdict(((ConditionType.READY, False, reason, not_ready(names), min(times, default=None)),))
+
+
+def not_ready(names: Sequence[str]) -> str:
+    """What is said of a node with these objects, each as `REF (REASON)`."""
     shown = ", ".join(names[:MAX_NAMED])
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    message = f"{len(names)} not ready: {shown}{more}"
-    reason = OUTSIDE_WINDOW if not failed and _only_rests(unready) else "ObjectsNotReady"
-    return _Verdict(((ConditionType.READY, False, reason, message, min(times, default=None)),))
+    return f"{len(names)} not ready: {shown}{more}"
 
 
 def _only_rests(unready: list[tuple[str, _Row]]) -> bool:

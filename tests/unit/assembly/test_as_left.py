@@ -59,7 +59,8 @@ def test_what_nothing_holds_any_more_goes_on_with_the_next_run() -> None:
     job = Job(digest("a"), JobKind.FETCH, JobState.PAUSED, 1, NOW)
     snapshot = told(node, model, jobs=(job,))
     assert {(c.reason, c.message) for c in snapshot.conditions} == {
-        ("Interrupted", "no process is at work; the next run goes on")
+        ("Interrupted", "no process is at work; the next run goes on"),
+        ("ObjectsNotReady", "1 not ready: models/a (Interrupted)"),
     }
     assert snapshot.jobs[digest("a")].state is JobState.QUEUED
 
@@ -105,3 +106,37 @@ def test_a_job_that_another_object_wants_too_is_not_held(state: JobState, told_a
     job = Job(digest("a"), JobKind.FETCH, state, 1, NOW)
     (after,) = told(jobs=(job,), directives=(PAUSE,), owners=("models/a", "models/b")).jobs.values()
     assert after.state is told_as
+
+
+def of_try(obj: str, kind: ConditionType, reason: str, next_at: datetime | None = None) -> Condition:
+    return Condition(obj, kind, True, reason, "as it was", "r", NOW, next_at)
+
+
+@pytest.mark.parametrize("reason", ["Progressing", "Http", "DiskInsufficient"])
+def test_what_an_operator_holds_is_neither_on_its_way_nor_failed(reason: str) -> None:
+    ready = not_ready("models/a", reason, "503", LATER + timedelta(hours=1))
+    more = (ConditionType.RECONCILING, ConditionType.FETCH_FAILED, ConditionType.STALLED)
+    job = Job(digest("a"), JobKind.FETCH, JobState.WAITING, 1, NOW)
+    (left,) = told(
+        ready, *(of_try("models/a", kind, reason) for kind in more), jobs=(job,), directives=(PAUSE,)
+    ).conditions
+    assert (left.type, left.reason, left.next_attempt_at) == (ConditionType.READY, "Paused", None)
+
+
+def test_our_own_back_off_ends_with_the_process_and_what_origins_asked_for_does_not() -> None:
+    soon = LATER + timedelta(hours=1)
+    own = Job(digest("a"), JobKind.FETCH, JobState.WAITING, 1, NOW, next_attempt_at=soon)
+    asked = replace(own, digest=digest("b"), server_asked=True)
+    failed = of_try("models/a", ConditionType.FETCH_FAILED, "Http", soon)
+    rows = (not_ready("models/a", "Http", "503", soon), failed, not_ready("models/b", "Http", "503", soon))
+    snapshot = told(*rows, jobs=(own, asked))
+    assert {c.object: c.next_attempt_at for c in snapshot.conditions} == {"models/a": None, "models/b": soon}
+    assert [job.next_attempt_at for job in snapshot.jobs.values()] == [None, soon]
+
+
+def test_a_run_that_ended_by_itself_was_not_interrupted() -> None:
+    node, failed = not_ready("node", "Progressing", "4 actions left"), not_ready("models/a", "Http", "503")
+    resting = Job(digest("a"), JobKind.FETCH, JobState.WAITING, 1, NOW)
+    assert told(node, failed, jobs=(resting,)).conditions[-1].message == "1 not ready: models/a (Http)"
+    cut = replace(resting, state=JobState.DOWNLOADING)
+    assert told(node, failed, jobs=(cut,)).conditions[-1].reason == "Interrupted"
