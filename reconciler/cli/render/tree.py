@@ -326,7 +326,7 @@ def _problem_lines(report: RunReport, actions: Mapping[str, Action], result: Res
     # What a later pass of the run added is known by its id alone.
     what = _name(action, result.id)
     code = f" ({result.code})" if result.code else ""
-    when = _then(_next_try(report, action)) if action else ""
+    when = _when_next(report, action) if action else ""
     message = in_words(without_code(result.message, result.code), actions) or "no reason"
     return _noted(sign, f"{result.status} {what}{code}: {message}{when}", style)
 
@@ -353,6 +353,9 @@ def _with_hint(message: str, hint: str | None) -> str:
     return f"{message}; {hint}" if hint else message
 
 
-def _next_try(report: RunReport, action: Action) -> datetime | None:
-    times = [c.next_attempt_at for c in report.conditions if c.object in action.owners and c.next_attempt_at]
-    return min(times) if times else None
+def _when_next(report: RunReport, action: Action) -> str:
+    """When it is tried again: our own back-off ends with this run, what origins asked for does not."""
+    mine = [c for c in report.conditions if c.object in action.owners and c.next_attempt_at]
+    if any(c.type is ConditionType.FETCH_FAILED for c in mine):
+        return "; the next run tries again"
+    return _then(min((c.next_attempt_at for c in mine if c.next_attempt_at), default=None))

@@ -206,8 +206,8 @@ def test_a_bad_run_lists_what_is_not_done_with_code_and_next_try() -> None:
     )
     assert render_outcome(report, Style(80)) == [
         "",
-        "  ~ waiting fetch models/all-minilm-l6-v2 (http): 503 Service Unavailable; next",
-        "    try 2026-11-21T13:00:00Z",
+        "  ~ waiting fetch models/all-minilm-l6-v2 (http): 503 Service Unavailable; the",
+        "    next run tries again",
         "  ! blocked register models/all-minilm-l6-v2: not in egress.allow",
         "  ! failed switch slots/chat (io): disk is read-only",
         "Done: 0 fetched, 0 entries, 0 slots, 0 deleted, 1 failed, 1 waiting, 1 blocked",
@@ -223,6 +223,14 @@ def test_what_waits_only_for_what_failed_or_waits_is_not_counted_once_more() -> 
     for status, said in ((ResultStatus.FAILED, "1 failed"), (ResultStatus.WAITING, "0 failed, 1 waiting")):
         report = RunReport(Exit.FAILED, made, (Result(fetched, status), *behind))
         assert render_outcome(report, Style(None))[-1].endswith(f"0 deleted, {said}")
+
+
+def test_a_wait_that_an_origin_asked_for_is_told_with_its_end() -> None:
+    made = plan(fetch())
+    asked = replace(waiting_condition("models/all-minilm-l6-v2"), type=ConditionType.READY, status=False)
+    waits = Result(made.actions[0].id, ResultStatus.WAITING, Code.HTTP, "503")
+    lines = render_outcome(RunReport(Exit.NOT_CONVERGED, made, (waits,), (asked,)), Style(None))
+    assert any(line.endswith("503; next try 2026-11-21T13:00:00Z") for line in lines)
 
 
 def test_the_code_of_a_failed_source_is_told_once() -> None:
