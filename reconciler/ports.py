@@ -26,7 +26,7 @@ from reconciler.core.process import ProcessObserved, RouteObserved
 from reconciler.core.slot import SlotRecord, SlotTarget
 from reconciler.core.snapshot import Commit, RegistrySnapshot
 from reconciler.core.stored import BlobStat, PartMeta, StoreScan
-from reconciler.core.transfers import Figures, Progress
+from reconciler.core.transfers import Detour, Figures, Progress
 
 
 class Clock(Protocol):
@@ -401,6 +401,10 @@ class Lane(Protocol):
 
     def progress(self) -> tuple[Progress, ...]:
         """The running jobs, in the order they were wanted."""
+        ...
+
+    def detours(self) -> Mapping[Digest, tuple[Detour, ...]]:
+        """What did not go straight on in jobs that have ended well since the last call; the latest hundred of them."""
         ...
 
     def figures(self) -> Figures:

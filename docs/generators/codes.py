@@ -52,8 +52,9 @@ def page() -> str:
         "A new job is `queued`. A job that completes is forgotten: the blob is the proof.",
         table(("state", "may be followed by"), ((code(state), _list(_next(state))) for state in JobState)),
         "## What can happen to a job",
-        "The same table decides in the program. An event carries the code of what happened, if it has one; `started`"
-        " and everything after it carries the `corr_id` of the job.",
+        "The program looks up in the same table what may follow and what is told. An event carries the code of what"
+        " happened, if it has one; `started` and everything after it carries the `corr_id` of the job. `verifying` is"
+        " told of files from 64 MiB on: smaller ones are verified in a moment.",
         table(
             ("what happens", "to a job that is", "which is then", "events", "codes"),
             ((happening.value, *_cells(row)) for happening, row in TABLE.items()),

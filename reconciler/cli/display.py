@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 
 from reconciler.cli.progress import ProgressLines, ProgressView
@@ -18,7 +18,7 @@ from reconciler.core.job import Code, Job
 from reconciler.core.plan import Plan
 from reconciler.core.quantity import format_size
 from reconciler.core.report import Result, ResultStatus
-from reconciler.core.transfers import Progress
+from reconciler.core.transfers import Detour, Progress
 from reconciler.plan.document import instant
 
 
@@ -47,7 +47,7 @@ class Display:
         self._view: ProgressView | None = None
         self._labels: dict[Digest, str] = {}
         self._waits: set[tuple[Digest, str | None]] = set()
-        self._passed_over: set[tuple[Digest, str]] = set()
+        self._told: set[tuple[Digest, Detour]] = set()
         self.plan_shown = False
 
     def planned(self, plan: Plan) -> None:
@@ -71,10 +71,7 @@ class Display:
         for each in running:
             if each.spec.owners:
                 self._labels.setdefault(each.spec.digest, f"{each.spec.owners[0]}")
-            for why in each.passed_over:
-                if (each.spec.digest, why) not in self._passed_over:
-                    self._passed_over.add((each.spec.digest, why))
-                    self._line(f"passed over for {self._labels.get(each.spec.digest, each.spec.digest.short)}: {why}")
+            self._detours(each.spec.digest, each.detours)
         for job in waiting:
             wait = (job.digest, instant(job.next_attempt_at))
             if wait not in self._waits:
@@ -82,6 +79,11 @@ class Display:
                 self._line(self._waiting(job))
         if running or self._view:
             self._opened().update(running, self._labels, self._clock())
+
+    def detoured(self, ended: Mapping[Digest, tuple[Detour, ...]]) -> None:
+        """What did not go straight on in jobs that have ended has been told, once."""
+        for digest, detours in ended.items():
+            self._detours(digest, detours)
 
     def note(self, message: str) -> None:
         """`message` has been told."""
@@ -92,6 +94,12 @@ class Display:
         if self._view:
             self._view.close()
             self._view = None
+
+    def _detours(self, digest: Digest, detours: tuple[Detour, ...]) -> None:
+        for detour in detours:
+            if (digest, detour) not in self._told:
+                self._told.add((digest, detour))
+                self._line(f"{detour.what} for {self._labels.get(digest, digest.short)}: {detour.why}")
 
     def _name(self, action: Action) -> str:
         """Its object, and the file where a job is about one of several."""

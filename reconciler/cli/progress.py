@@ -73,6 +73,7 @@ class _Shown:
     def is_due(self, job: Progress, now_s: float) -> bool:
         """Whether a tenth, or ten seconds, have passed since the last line."""
         waited_s = now_s - self._at_s
+        self._done_bytes = min(self._done_bytes, job.done_bytes)  # it may have started over
         grown = job.done_bytes - self._done_bytes
         tenth = bool(job.total_bytes) and grown >= STEP_SHARE * (job.total_bytes or 0)
         return waited_s >= STEP_S or (tenth and waited_s >= MIN_STEP_S)

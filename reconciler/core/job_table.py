@@ -27,6 +27,7 @@ class Happening(StrEnum):
     RESUMED = "a source goes on from what is on disk"
     DEGRADED = "the soft share of its time is used up"
     NEXT_SOURCE = "a source failed and the next one is asked"
+    STARTS_OVER = "what is on disk can't be gone on from: again from byte 0"
     ALL_THERE = "all bytes are there"
     READ_AGAIN = "the digest of a spliced part is wrong: again from byte 0"
     RIGHT = "the digest is right: published"
@@ -89,6 +90,7 @@ _NEVER = (
 )
 _WHY_NOT = tuple(dict.fromkeys((*_LATER, *_NEVER)))
 # A source that was passed over failed for any of these reasons.
+_OVER = (Code.RESUME_CONTENT_RANGE, Code.UPSTREAM_CHANGED, Code.HTTP, Code.SHA256_MISMATCH)
 _S = JobState
 _WORKING = (_S.ADMITTED, _S.DOWNLOADING, _S.VERIFYING)
 _UNDER_WAY = (_S.QUEUED, *_WORKING, _S.WAITING)
@@ -103,6 +105,7 @@ TABLE: Mapping[Happening, JobRow] = {
     Happening.RESUMED: JobRow((_S.ADMITTED, _S.DOWNLOADING), None, (Status.RESUMED,), (Code.RESUMED,)),
     Happening.DEGRADED: JobRow(_WORKING, None, (Status.DEGRADED,), (Code.SOFT_BUDGET,)),
     Happening.NEXT_SOURCE: JobRow((_S.ADMITTED, _S.DOWNLOADING), None, (Status.DOWNLOADING,), _WHY_NOT),
+    Happening.STARTS_OVER: JobRow(_WORKING, None, (Status.DOWNLOADING,), _OVER),
     Happening.ALL_THERE: JobRow((_S.DOWNLOADING,), _S.VERIFYING, (Status.VERIFYING,)),
     Happening.READ_AGAIN: JobRow((_S.VERIFYING,), _S.DOWNLOADING),
     Happening.RIGHT: JobRow((_S.VERIFYING,), _S.COMPLETE, (Status.COMPLETE,)),

@@ -9,6 +9,16 @@ from reconciler.core.job import JobSpec
 
 
 @dataclass(frozen=True, slots=True)
+class Detour:
+    """Something that a person would want to know of a download that may end well all the same."""
+
+    what: str
+    """`passed over` a source, or `started over`."""
+    why: str
+    """As `SOURCE: WHY`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a running job is; lives in memory only."""
 
@@ -22,8 +32,8 @@ class Progress:
     """How long it has held a permit: what time budgets count."""
     bytes_per_s: float | None = None
     """How fast it is, smoothed over some seconds; None: it has just begun."""
-    passed_over: tuple[str, ...] = ()
-    """Why the sources before did not do, each as `SOURCE: CODE: WHY`."""
+    detours: tuple[Detour, ...] = ()
+    """What did not go straight on, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from reconciler.core.observed import StoreStatus
 from reconciler.core.plan import Footing, Plan
 from reconciler.core.report import Result, RunReport
 from reconciler.core.status import Condition
-from reconciler.core.transfers import Progress
+from reconciler.core.transfers import Detour, Progress
 from reconciler.loop.last_good import AcceptedRevision
 from reconciler.loop.node import Look, Node
 from reconciler.loop.trigger import Trigger
@@ -62,6 +62,10 @@ class Watcher(Protocol):
 
     def progress(self, running: tuple[Progress, ...], waiting: tuple[Job, ...]) -> None:
         """Hear about five times a second how far the running jobs are, and which ones wait."""
+        ...
+
+    def detoured(self, ended: Mapping[Digest, tuple[Detour, ...]]) -> None:
+        """Hear what did not go straight on in jobs that have ended."""
         ...
 
     def note(self, message: str) -> None:
@@ -199,6 +203,9 @@ class Converger:
 
     def _tell_finished(self, before: Plan, look: Look) -> None:
         """Jobs that an earlier plan held and this one does not have ended."""
+        detours = self._node.backends.lane.detours()
+        if detours:
+            self._watcher.detoured(detours)
         left = {action.id for action in look.plan.actions}
         for action in before.actions:
             if action.is_job and not action.blocked and action.id not in left:

@@ -13,7 +13,8 @@ from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import StalledError, UnsafePlanError
 from reconciler.core.event import EventDraft, JsonValue, Topic
-from reconciler.core.job import Job, JobState, Status
+from reconciler.core.job import Job
+from reconciler.core.job_table import TABLE, Happening, may
 from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.loop.directives import WITHHELD
 from reconciler.loop.subject import download_named, object_named
@@ -21,7 +22,6 @@ from reconciler.plan.holds import NODE, told
 
 STALE = "StaleConfirmation"
 
-_ACTIVE = frozenset(JobState) - {JobState.COMPLETE, JobState.ERROR, JobState.CANCELED}
 _ENDED_BY_RESUME = (DirectiveKind.SUSPEND, DirectiveKind.PAUSE, DirectiveKind.CANCEL)
 
 
@@ -175,12 +175,12 @@ def _cancel(subject: str, view: View, operator: Operator) -> Decision:
     name = download_named(subject, view.refs, view.digests)
     digests = _download(name, view)
     jobs = [view.snapshot.jobs[d] for d in sorted(digests) if d in view.snapshot.jobs]
-    active = [job for job in jobs if job.state in _ACTIVE]
+    active = [job for job in jobs if may(job.state, Happening.CANCEL_ASKED)]
     known, ending = view.given(DirectiveKind.CANCEL, name), digests - _kept(name, view)
     if known is not None and (left := view.parts & ending & frozenset(known.digests)):
         return Decision(name, f"{name} is {told(known)}", ends=left)
     if not active and (known is not None or view.parts.isdisjoint(digests)):
-        code = Status.NO_ACTIVE_JOB.value
+        code = _status_of(Happening.NOTHING_TO_CANCEL)
         event = _progress(name, code, {"corr_id": operator.corr_id})
         why = f"{name} has no download to cancel" if known is None else f"{name} is {told(known)}; nothing changed"
         return Decision(name, f"{code}: {why}", (), (event,), code)
@@ -191,10 +191,15 @@ def _cancel(subject: str, view: View, operator: Operator) -> Decision:
     message = f"{ends}{_going_on(Deed.CANCEL, shared)}"
     paused = view.given(DirectiveKind.PAUSE, name)
     drops = () if paused is None else (DropDirective(paused.kind, paused.subject),)
-    status = Status.CANCEL_REQUESTED.value
+    status = _status_of(Happening.CANCEL_ASKED)
     events = tuple(_progress(owner, status, _facts(job)) for job in active for owner in _heard_by(name, view))
     decision = _put(DirectiveKind.CANCEL, name, digests, view, operator, message, drops, events)
     return replace(decision, ends=ending)
+
+
+def _status_of(happening: Happening) -> str:
+    (status,) = TABLE[happening].statuses
+    return status.value
 
 
 def _shared(name: str, digests: frozenset[Digest], view: View) -> Mapping[Digest, tuple[str, ...]]:

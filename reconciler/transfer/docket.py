@@ -7,6 +7,7 @@ goes to the clerk, and is taken further when it is durable.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from reconciler.core.egress import Preview
 from reconciler.core.event import EventDraft, JsonValue
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
 from reconciler.core.job_table import Happening, after
+from reconciler.core.transfers import Detour
 from reconciler.ports import Clock
 from reconciler.transfer import decisions
 from reconciler.transfer.clerk import Settled
@@ -41,6 +43,7 @@ from reconciler.transfer.telling import Telling
 from reconciler.transfer.throughput import THROUGHPUT, encode, smoothed
 from reconciler.transfer.token import CancelToken
 
+MOST_DETOURS = 100
 JOBS_PER_COMMIT = 500
 # A few milliseconds each: the first jobs run while the last ones are still being recorded.
 
@@ -65,6 +68,8 @@ class Docket:
         """Digests that jobs of this process have completed: a plan made before that may still want them."""
         self.refused: list[Exception] = []
         """Why newcomers could not be recorded; they are forgotten."""
+        self.detours: deque[tuple[Digest, tuple[Detour, ...]]] = deque(maxlen=MOST_DETOURS)
+        """Of jobs that have ended well, what nobody has asked for yet."""
         self.stopping = False
         self._clock = clock
         self._permits = permits
@@ -179,6 +184,8 @@ class Docket:
             spent_ms = round(spending.spent_s * 1000)
             record.job = replace(record.job, spent_ms=spent_ms, is_degraded=spending.is_degraded)
             record.left_bytes = record.run.left_bytes
+            if isinstance(outcome, Done) and (detours := record.run.detours):  # else its failure tells them
+                self.detours.append((digest, detours))
         record.run = None
         match outcome:
             case Done():

@@ -213,7 +213,7 @@ class WebFetch:
         verdict = download.head(head_of(reply))
         if verdict.phase is not Phase.RECEIVING:
             return verdict
-        self._do(verdict.steps)  # first: what is emptied here makes room
+        self._do(verdict)  # first: what is emptied here makes room
         self._admit()
         self._go_on()
         if verdict.sign is Sign.REST:
@@ -261,7 +261,7 @@ class WebFetch:
     # ---- what the protocol says ------------------------------------------------------------------
 
     def _obey(self, verdict: Verdict, asked_s: float | None = None) -> None:
-        self._do(verdict.steps)
+        self._do(verdict)
         if verdict.phase is Phase.FAILED or verdict.transient:
             raise FetchError(
                 verdict.code or Code.HTTP,
@@ -271,12 +271,14 @@ class WebFetch:
                 hint=_hint(verdict.sign, self._order),
             )
 
-    def _do(self, steps: tuple[Step, ...]) -> None:
-        for step in steps:
+    def _do(self, verdict: Verdict) -> None:
+        for step in verdict.steps:
             match step:
                 case Step.TRUNCATE:
                     if self._part.size_bytes:
                         self._is_admitted = False  # it was without the bytes that are to come once more
+                        why = verdict.message or _WHY_OVER.get(verdict.sign, verdict.sign.value)
+                        self._order.report.starts_over(self._part.size_bytes, verdict.code, why)
                     self._sink.truncate()
                     self._meter.settled(0, self._download.total_bytes)
                 case Step.RECORD:
@@ -298,6 +300,12 @@ class WebFetch:
 
     def _pause(self, seconds: float) -> None:
         sleep_through(seconds, self._order.stop.check, self._sleep)
+
+
+_WHY_OVER = {
+    Sign.WHOLE: "nothing says whether what is on disk belongs to this file",
+    Sign.WHOLE_INSTEAD: "answered with the whole file: it has changed, or no parts of it can be had",
+}
 
 
 def _prefix(part: Part, meta: PartMeta | None) -> int:

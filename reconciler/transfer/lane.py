@@ -32,7 +32,7 @@ from reconciler.core.egress import EgressPolicy, Preview
 from reconciler.core.event import JsonValue
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.job_table import Happening
-from reconciler.core.transfers import Figures, Progress
+from reconciler.core.transfers import Detour, Figures, Progress
 from reconciler.ports import BlobStore, Clock, Registry
 from reconciler.transfer.admission import Admission
 from reconciler.transfer.clerk import Clerk
@@ -178,6 +178,13 @@ class ThreadLane:
             records = sorted(self._docket.running.values(), key=lambda record: record.order)
             runs = [record.run for record in records if record.run]
         return tuple(run.shown() for run in runs)
+
+    def detours(self) -> Mapping[Digest, tuple[Detour, ...]]:
+        """What did not go straight on in jobs that have ended well since the last call; the latest hundred of them."""
+        with self._lock:
+            found = dict(self._docket.detours)
+            self._docket.detours.clear()
+        return found
 
     def figures(self) -> Figures:
         """Permits, the queue and counts, at one moment."""

@@ -9,7 +9,7 @@ from typing import Protocol
 from reconciler.core.desired import Budgets
 from reconciler.core.egress import EgressPolicy, Preview
 from reconciler.core.history import LedgerRow
-from reconciler.core.job import JobSpec
+from reconciler.core.job import Code, JobSpec
 from reconciler.core.observed import FileIdentity
 from reconciler.core.source import HuggingFaceFile, LocalFile, WebFile
 from reconciler.net.request import Call, Headers, OriginRequest
@@ -55,6 +55,10 @@ class Report(Protocol):
 
     def verifying(self) -> None:
         """All bytes are there; their digest is being checked."""
+        ...
+
+    def starts_over(self, lost_bytes: int, code: Code | None, why: str) -> None:
+        """So many bytes on disk can't be gone on from, and are asked for once more."""
         ...
 
     def reading_again(self) -> None:

@@ -17,8 +17,9 @@ from reconciler.core.event import JsonValue
 from reconciler.core.history import LedgerRow
 from reconciler.core.job import Code, JobKind, JobSpec, JobState
 from reconciler.core.job_table import Happening
+from reconciler.core.quantity import format_size
 from reconciler.core.source import HuggingFaceFile, LocalFile, Source, WebFile
-from reconciler.core.transfers import Progress
+from reconciler.core.transfers import Detour, Progress
 from reconciler.ports import Clock
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.look import Seen
@@ -117,12 +118,14 @@ class Run:
         self.failures = todo.failures
         """Of the sources before the present one; replaced as a whole, as others read it."""
         self._told_failures = 0
+        self._overs: tuple[Detour, ...] = ()
+        """Replaced as a whole, as others read it."""
         self.resting = todo.resting
         self.number = todo.number
         self.token = CancelToken()
         self.spending = Spending(self.token, clock, self, spent_s=todo.spent_s, is_degraded=todo.is_degraded)
         self.speed = Speed(clock)
-        self.state = JobState.DOWNLOADING if spec.kind is JobKind.FETCH else JobState.VERIFYING
+        self.state = JobState.ADMITTED
         self.source = ""
         self.done_bytes = 0
         self.total_bytes = spec.size_bytes if spec.kind is JobKind.FETCH else todo.seen.size_bytes
@@ -159,8 +162,14 @@ class Run:
             self.source,
             self.spending.spent_s,
             self.speed.bytes_per_s,
-            tuple(explained(source, error) for source, error in self.failures),
+            self.detours,
         )
+
+    @property
+    def detours(self) -> tuple[Detour, ...]:
+        """What did not go straight on."""
+        passed = (Detour("passed over", explained(source, error)) for source, error in self.failures)
+        return (*passed, *self._overs)
 
     def turn_to(self, source: Source) -> None:
         """The source comes next. Network work is announced before its first request."""
@@ -192,6 +201,15 @@ class Run:
         """Report: bytes of an earlier attempt are kept."""
         self._dispatcher.note(self, Happening.RESUMED, {"code": Code.RESUMED.value, "offset": offset})
 
+    def starts_over(self, lost_bytes: int, code: Code | None, why: str) -> None:
+        """Report: bytes on disk are of no use."""
+        told = f"{self.source}: {why}; {format_size(lost_bytes)} on disk are fetched again"
+        self._overs = (*self._overs, Detour("started over", told))
+        facts: dict[str, JsonValue] = {"url": self.source, "error": told}
+        if code is not None:
+            facts["code"] = code.value
+        self._dispatcher.note(self, Happening.STARTS_OVER, facts)
+
     def progress(self, done_bytes: int, total_bytes: int | None) -> None:
         """Report: so many bytes are there, of so many as the source that sends them says."""
         self.done_bytes = done_bytes
@@ -209,8 +227,10 @@ class Run:
             self._dispatcher.announce(self)
 
     def verifying(self) -> None:
-        """Report: the digest is being checked. Seconds at most, so only shown, never journaled."""
+        """Report: the digest is being checked. Of small files that is over before anybody could have watched it."""
         self.state = JobState.VERIFYING
+        if self.done_bytes >= ANNOUNCE_BYTES:
+            self._dispatcher.note(self, Happening.ALL_THERE, {"bytes": self.done_bytes, "downloaded": self.done_bytes})
 
     def reading_again(self) -> None:
         """Report: the digest of a spliced part was wrong. It has long been recorded as downloading."""
@@ -255,6 +275,7 @@ class Run:
     def hashed(self, done_bytes: int) -> None:
         """So many bytes are re-hashed; raises Canceled."""
         self.token.check()
+        self.state = JobState.VERIFYING
         self.progress(done_bytes, self.total_bytes)
 
     def move(self, source: Source, hub_host: str) -> bool:

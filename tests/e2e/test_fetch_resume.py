@@ -319,6 +319,35 @@ def test_wrong_bytes_after_a_resume_are_read_again_from_byte_0(rig: Rig, origin:
     assert [seen.range for seen in origin.requests] == ["bytes=1000-", None]
     checks = [name for name, *_ in rig.report.heard if name in ("verifying", "reading_again")]
     assert checks == ["verifying", "reading_again", "verifying"]
+    (over,) = rig.report.of("starts_over")
+    assert over[:2] == (SIZE, Code.SHA256_MISMATCH)
+
+
+@pytest.mark.parametrize(
+    ("fault", "validator", "code", "why"),
+    [
+        (
+            Fault(ranges=False),
+            '"v1"',
+            None,
+            "answered with the whole file: it has changed, or no parts of it can be had",
+        ),
+        (Fault(), None, None, "nothing says whether what is on disk belongs to this file"),
+        (
+            Fault(content_range=False),
+            '"v1"',
+            Code.RESUME_CONTENT_RANGE,
+            "sent no Content-Range when asked for bytes 1000-",
+        ),
+    ],
+)
+def test_bytes_that_can_not_be_gone_on_from_are_told_of(
+    rig: Rig, origin: OriginSimulator, fault: Fault, validator: str | None, code: Code | None, why: str
+) -> None:
+    url = origin.put("/m", DATA, script=[fault])
+    rig.leave_part(url, DATA[:1000], DATA, validator=validator)
+    rig.fetch(url, DIGEST, SIZE)
+    assert rig.report.of("starts_over") == [(1000, code, why)]
 
 
 def test_503_with_retry_after_is_waited_out(rig: Rig, origin: OriginSimulator) -> None:

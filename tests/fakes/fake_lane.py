@@ -27,7 +27,7 @@ from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState, Status
 from reconciler.core.observed import FileIdentity, Place
 from reconciler.core.source import LocalFile
 from reconciler.core.stored import BlobStat
-from reconciler.core.transfers import Concurrency, Figures, Progress
+from reconciler.core.transfers import Concurrency, Detour, Figures, Progress
 from reconciler.ports import BlobStore, Clock, Registry
 from reconciler.transfer.failure import FetchError
 
@@ -108,6 +108,9 @@ class FakeLane:
             for spec, job in self._jobs.values()
             if spec.digest in self.held
         )
+
+    def detours(self) -> Mapping[Digest, tuple[Detour, ...]]:
+        return {}
 
     def figures(self) -> Figures:
         most = self._limits.effective_max

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from reconciler.core.desired import Budgets
 from reconciler.core.egress import Preview
 from reconciler.core.history import LedgerRow
+from reconciler.core.job import Code
 
 
 def _admit_everything(need_bytes: int) -> None:
@@ -40,6 +41,9 @@ class RecordedReport:
 
     def verifying(self) -> None:
         self.heard.append(("verifying",))
+
+    def starts_over(self, lost_bytes: int, code: Code | None, why: str) -> None:
+        self.heard.append(("starts_over", lost_bytes, code, why))
 
     def reading_again(self) -> None:
         self.heard.append(("reading_again",))

@@ -22,7 +22,7 @@ from reconciler.core.digest import Digest
 from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.plan import Plan
 from reconciler.core.report import Result, ResultStatus
-from reconciler.core.transfers import Progress
+from reconciler.core.transfers import Detour, Progress
 from tests.unit.cli.plans import AT, MINILM, OLD, fetch, first_converge, plan, switch, waiting_condition, web
 
 LABELS = {MINILM: "models/all-minilm-l6-v2", OLD: "models/old"}
@@ -275,11 +275,28 @@ def test_why_a_source_was_passed_over_is_told_once() -> None:
     err = io.StringIO()
     watching = display(err)
     watching.planned(first_converge())
-    job = replace(running(0), passed_over=("https://a.example/x: sha256-mismatch: got other bytes",))
+    job = replace(running(0), detours=(Detour("passed over", "https://a.example/x: sha256-mismatch: got other bytes"),))
     for _ in range(3):
         watching.progress((job,), ())
     told = "passed over for models/all-minilm-l6-v2: https://a.example/x: sha256-mismatch: got other bytes"
     assert err.getvalue().splitlines().count(told) == 1
+
+
+def test_what_ended_before_anybody_looked_is_told_all_the_same() -> None:
+    err = io.StringIO()
+    watching = display(err)
+    watching.planned(first_converge())
+    for _ in range(2):
+        watching.detoured({MINILM: (Detour("started over", "https://a.example/x: has changed"),)})
+    assert err.getvalue().splitlines() == ["started over for models/all-minilm-l6-v2: https://a.example/x: has changed"]
+
+
+def test_a_download_that_starts_over_is_shown_growing_again() -> None:
+    err = io.StringIO()
+    view = ProgressLines(Terminal(io.StringIO(), err))
+    for at_s, done in enumerate((0, 90, 5, 30, 60)):
+        view.update((replace(running(done), total_bytes=100),), {}, 2.0 * at_s)
+    assert len(err.getvalue().splitlines()) == 4
 
 
 def test_a_source_and_its_code_are_told_once() -> None:

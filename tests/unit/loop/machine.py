@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,11 +10,11 @@ from reconciler.apply.backends import Backends
 from reconciler.apply.executor import Executor
 from reconciler.core.action import Action
 from reconciler.core.desired import DesiredState
-from reconciler.core.digest import digest_of
+from reconciler.core.digest import Digest, digest_of
 from reconciler.core.job import Job
 from reconciler.core.plan import Plan, PlanPolicy
 from reconciler.core.report import Result, RunReport
-from reconciler.core.transfers import Progress
+from reconciler.core.transfers import Detour, Progress
 from reconciler.loop.converge import Converger, Orders
 from reconciler.loop.last_good import AcceptedRevision, LastGood
 from reconciler.loop.node import Node
@@ -48,6 +49,9 @@ class Heard:
         self.ticks += 1
         if self.clock is not None:
             self.clock.advance(self.tick_s)
+
+    def detoured(self, ended: Mapping[Digest, tuple[Detour, ...]]) -> None:
+        pass
 
     def note(self, message: str) -> None:
         pass

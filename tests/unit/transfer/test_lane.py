@@ -21,8 +21,10 @@ from reconciler.core.job import Code, Job, JobKind, JobSpec, JobState
 from reconciler.core.observed import FileIdentity, Place
 from reconciler.core.source import HuggingFaceFile, WebFile
 from reconciler.core.stored import BlobStat
+from reconciler.core.transfers import Detour
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.report import Fetched, Report
+from reconciler.transfer.running import ANNOUNCE_BYTES
 from reconciler.transfer.token import Stop
 from tests.patience import PATIENCE_S, until
 from tests.unit.transfer.lanes import RESERVE_BYTES, Node, local, web
@@ -375,7 +377,7 @@ class TestMirrors:
         node.lane.ensure((spec,))
         assert gate.arrived.wait(PATIENCE_S)
         why = f"{A.redacted}: sha256-mismatch: got other bytes (correct it)"
-        assert [shown.passed_over for shown in node.lane.progress()] == [(why,)]
+        assert [shown.detours for shown in node.lane.progress()] == [(Detour("passed over", why),)]
         gate.opened.set()
         node.wait_woken(1)
         (event,) = [event for event in node.told("models/a") if event.payload["status"] == "downloading"]
@@ -384,6 +386,41 @@ class TestMirrors:
             "sha256-mismatch",
             why,
         )
+        assert node.lane.detours() == {spec.digest: (Detour("passed over", why),)}, "it may have been over in no time"
+        assert node.lane.detours() == {}
+
+    def test_a_large_file_is_told_to_be_verified_and_a_small_one_is_not(self, node: Node) -> None:
+        large, small = node.fetch(ONE, A), node.fetch(TWO, B, owners=("models/b",))
+
+        def verified(done_bytes: int) -> Callable[[JobSpec, Stop, Report], Fetched]:
+            def work(spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
+                report.progress(done_bytes, done_bytes)
+                report.verifying()
+                return node.origins.publish(spec, ONE if spec.digest == large.digest else TWO, report)
+
+            return work
+
+        node.origins.then(A, verified(ANNOUNCE_BYTES))
+        node.origins.then(B, verified(ANNOUNCE_BYTES - 1))
+        node.lane.ensure((large, small))
+        until(lambda: node.lane.active() == frozenset())
+        assert node.statuses("models/a")[-2:] == ["verifying", "complete"]
+        assert "verifying" not in node.statuses("models/b")
+
+    def test_bytes_that_are_fetched_again_are_told_of_and_shown(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+
+        def over(_spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
+            report.starts_over(4_400_000, Code.UPSTREAM_CHANGED, "has another file")
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(A, over)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        why = f"{A.redacted}: has another file; 4.4 MB on disk are fetched again"
+        assert node.lane.detours() == {spec.digest: (Detour("started over", why),)}
+        (event,) = [event for event in node.told("models/a") if event.payload["status"] == "downloading"]
+        assert (event.payload["code"], event.payload["error"]) == ("upstream-changed", why)
 
     @pytest.mark.parametrize(
         "error",
