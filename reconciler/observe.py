@@ -145,6 +145,7 @@ def _blobs(rows: Mapping[Digest, BlobRow], scan: StoreScan) -> Mapping[Digest, B
             place,
             None if stat is None else stat.size_bytes,
             None if part is None else part.size_bytes,
+            None if part is None else part.total_bytes,
             place is Place.BY_HASH and row is not None and stat is not None and _is_damaged(row, stat),
             None if part is None else part.modified_at,
         )

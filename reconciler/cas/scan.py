@@ -11,7 +11,7 @@ from reconciler.cas import layout, part_meta
 from reconciler.cas.part import blob_stat
 from reconciler.core.digest import Digest
 from reconciler.core.errors import TransientError
-from reconciler.core.stored import BlobStat, PartStat, StoreScan
+from reconciler.core.stored import BlobStat, PartMeta, PartStat, StoreScan
 
 HOLE_BYTES = 2**20
 # Smaller differences are no holes: file systems keep short files elsewhere, and count in blocks.
@@ -38,35 +38,27 @@ class _Look:
             if not stat.S_ISREG(stated.st_mode):
                 continue
             if layout.is_part(name):
-                parts[digest] = PartStat(self._written_bytes(digest, stated), stated.st_mtime_ns)
+                parts[digest] = self._part(digest, stated)
             else:
                 parts.setdefault(digest, PartStat(0, stated.st_mtime_ns))
         return parts
+
+    def _part(self, digest: Digest, stated: os.stat_result) -> PartStat:
+        meta = self._meta(digest)
+        total_bytes = None if meta is None else meta.size_bytes
+        return PartStat(_written_bytes(meta, stated), stated.st_mtime_ns, total_bytes)
 
     def generations(self) -> frozenset[Digest]:
         """The folders that have a digest's name."""
         found = self._entries(layout.GENERATIONS, layout.digest_of_name)
         return frozenset(digest for digest, _, stated in found if stat.S_ISDIR(stated.st_mode))
 
-    def _written_bytes(self, digest: Digest, stated: os.stat_result) -> int:
-        """The length of a part, without the holes that segments have before them until they are whole.
-
-        Blocks alone prove no hole: a file system counts them late, or compresses.
-        """
-        allocated = stated.st_blocks * 512
-        if stated.st_size - allocated <= HOLE_BYTES:
-            return stated.st_size
-        segments = self._segments(digest)
-        return max(allocated, sum(end - start for start, end in segments)) if segments else stated.st_size
-
-    def _segments(self, digest: Digest) -> tuple[tuple[int, int], ...]:
-        """How far the segments of a part are durable; nothing for a single stream."""
+    def _meta(self, digest: Digest) -> PartMeta | None:
         try:
             data = durable.read_file(f"{self._root}/{layout.part_meta(digest)}")
         except TransientError:
-            return ()
-        meta = None if data is None else part_meta.decode(data)
-        return () if meta is None else meta.segments
+            return None
+        return None if data is None else part_meta.decode(data)
 
     def _entries(
         self, folder: str, digest_of: Callable[[str], Digest | None]
@@ -101,6 +93,17 @@ class _Look:
         # Not there: gone between listing and looking, or no store yet. Both are answers.
         if not isinstance(error, FileNotFoundError):
             self.unreadable.append(f"{self._root}/{what}: {error.strerror}")
+
+
+def _written_bytes(meta: PartMeta | None, stated: os.stat_result) -> int:
+    """The length of a part, without the holes that segments have before them until they are whole.
+
+    Blocks alone prove no hole: a file system counts them late, or compresses.
+    """
+    allocated = stated.st_blocks * 512
+    if meta is None or not meta.segments or stated.st_size - allocated <= HOLE_BYTES:
+        return stated.st_size
+    return max(allocated, sum(end - start for start, end in meta.segments))
 
 
 def scan(root: str) -> StoreScan:

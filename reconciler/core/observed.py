@@ -63,6 +63,8 @@ class BlobObserved:
     """On disk; None without bytes."""
     part_bytes: int | None = None
     """Length of its partial download; None if there is none."""
+    part_total_bytes: int | None = None
+    """How long that is to be, as its source told; None: unknown."""
     damaged: bool = False
     """Its size, or the identity of a hard-linked file, is not what was recorded."""
     part_modified_at: datetime | None = None

@@ -38,6 +38,8 @@ class PartStat:
 
     size_bytes: int
     mtime_ns: int
+    total_bytes: int | None = None
+    """How many it is to have, as its source told; None: nothing is written down of it."""
 
     @property
     def modified_at(self) -> datetime | None:

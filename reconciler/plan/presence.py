@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from reconciler.core.action import Action
 from reconciler.core.digest import Digest
@@ -46,16 +47,16 @@ def _undeleted(observed: ObservedState) -> Mapping[Digest, str]:
     return found
 
 
-def _resumable(need: Need, blob: BlobObserved | None) -> int:
-    """How much of a partial download is of use: a local file is always copied from its first byte."""
+def _missing(need: Need, blob: BlobObserved | None) -> Action:
+    """The fetch, less what a partial download has: a local file is always copied from its first byte."""
     if blob is None or blob.part_bytes is None or isinstance(need.sources[0], LocalFile):
-        return 0
-    return blob.part_bytes
+        return steps.fetch(need, 0)
+    return steps.fetch(need, blob.part_bytes, blob.part_total_bytes)
 
 
 def _for_need(need: Need, blob: BlobObserved | None) -> Iterator[Action]:
     if blob is None or blob.place is None:
-        yield steps.fetch(need, _resumable(need, blob))
+        yield _missing(need, blob)
         return
     if blob.place is Place.QUARANTINE:
         yield steps.adopt(
@@ -76,6 +77,6 @@ def _for_need(need: Need, blob: BlobObserved | None) -> Iterator[Action]:
     elif blob.damaged and blob.row.link is not None:
         drop = steps.drop_changed_link(need.digest, need.owners)
         yield drop
-        yield steps.fetch(need, 0, depends_on=(drop.id,))
+        yield replace(steps.fetch(need, 0), depends_on=(drop.id,))
     elif blob.damaged:
         yield steps.verify(need.digest, need.owners, blob.size_bytes)

@@ -43,9 +43,10 @@ def remove_entry_id(ref: str) -> str:
     return f"remove-entry:{ref}"
 
 
-def fetch(need: Need, part_bytes: int, depends_on: tuple[str, ...] = ()) -> Action:
-    """Bring bytes that are not on disk."""
-    left = None if need.size_bytes is None else max(0, need.size_bytes - part_bytes)
+def fetch(need: Need, part_bytes: int, told_bytes: int | None = None) -> Action:
+    """Bring bytes that are not on disk; `told_bytes`: how many a source said there are, if nobody declares it."""
+    whole_bytes = told_bytes if need.size_bytes is None else need.size_bytes
+    left = None if whole_bytes is None else max(0, whole_bytes - part_bytes)
     message = "not in the store"
     if part_bytes:
         message = f"{format_size(part_bytes)} of it are already on disk"
@@ -57,7 +58,6 @@ def fetch(need: Need, part_bytes: int, depends_on: tuple[str, ...] = ()) -> Acti
         reason="Resume" if part_bytes else "Missing",
         message=message,
         size_bytes=left,
-        depends_on=depends_on,
     )
 
 

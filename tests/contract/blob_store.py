@@ -207,7 +207,7 @@ class BlobStoreContract:
         with store.open_part(DIGEST) as part:
             part.put_meta(META)
             part.write(b"12345")
-        assert {d: p.size_bytes for d, p in store.scan().parts.items()} == {DIGEST: 5}
+        assert {d: (p.size_bytes, p.total_bytes) for d, p in store.scan().parts.items()} == {DIGEST: (5, len(DATA))}
         assert store.scan().blobs == {}
 
         store.remove_part(DIGEST)

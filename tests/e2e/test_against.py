@@ -254,8 +254,8 @@ def test_a_token_that_is_missing_or_wrong_names_the_option_and_is_never_shown(
         (Answers(b"", status=302, headers={"Location": "/elsewhere"}), "NotAReconciler"),
         (Answers(b"", status=503), "NodeFailed"),
         (Answers(b'{"rev": 0, "items": {}}'), "NotObserved"),
-        (Answers(b'{"rev": 0, "items": {"format": {"version": 3}}}'), "ObservedVersion"),
-        (Answers(b'{"rev": 0, "items": {"format": {"version": 2}}}'), "ObservedUnreadable"),
+        (Answers(b'{"rev": 0, "items": {"format": {"version": 4}}}'), "ObservedVersion"),
+        (Answers(b'{"rev": 0, "items": {"format": {"version": 3}}}'), "ObservedUnreadable"),
     ],
 )
 def test_an_answer_that_is_no_state_of_a_node_is_an_error_with_a_hint(

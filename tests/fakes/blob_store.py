@@ -161,7 +161,10 @@ class MemoryBlobStore:
         return StoreScan(
             blobs={d: b.stat for d, b in self.places[Place.BY_HASH].copy().items()},
             quarantined={d: b.stat for d, b in self.places[Place.QUARANTINE].copy().items()},
-            parts={d: PartStat(len(p.data), 0) for d, p in self.part_files.copy().items()},
+            parts={
+                d: PartStat(len(p.data), 0, None if p.meta is None else p.meta.size_bytes)
+                for d, p in self.part_files.copy().items()
+            },
             generations=frozenset(self.links),
             unreadable=(),
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.core.action import AdoptHash, DropChangedLink, Fetch, Verify
+from reconciler.core.desired import Budgets
 from reconciler.core.job import JobKind
 from reconciler.core.observed import FileIdentity, Place
 from reconciler.core.source import LocalFile
@@ -51,6 +54,18 @@ def test_a_partial_download_is_resumed_and_only_the_rest_is_counted() -> None:
     fetch = find(made, "Fetch")
     assert (fetch.reason, fetch.size_bytes) == ("Resume", 70)
     assert made.fetch.bytes == 70
+
+
+def test_what_a_source_told_of_a_partial_download_counts_where_nobody_declares_a_size() -> None:
+    undeclared = replace(model("m", "a"), files=(replace(model("m", "a").files[0], size_bytes=None),))
+    began = replace(gone("a", part=30), part_total_bytes=90)
+    made = plan(desired(undeclared, budgets=Budgets(quota_bytes=80)), observed(began))
+
+    fetch = find(made, "Fetch")
+    assert isinstance(fetch.operation, Fetch)
+    assert (fetch.size_bytes, fetch.operation.size_bytes, made.fetch.unknown) == (60, None, 0)
+    assert fetch.blocked is not None
+    assert fetch.blocked.reason == "QuotaExceeded"
 
 
 def test_a_partial_download_that_is_longer_than_declared_leaves_nothing_to_count() -> None:
