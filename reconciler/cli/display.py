@@ -72,6 +72,9 @@ class Display:
             if each.spec.owners:
                 self._labels.setdefault(each.spec.digest, f"{each.spec.owners[0]}")
             self._detours(each.spec.digest, each.detours)
+            if each.waits and (each.spec.digest, each.waits) not in self._waits:
+                self._waits.add((each.spec.digest, each.waits))
+                self._line(f"waiting {self._labels.get(each.spec.digest, each.spec.digest.short)}: {each.waits}")
         for job in waiting:
             wait = (job.digest, instant(job.next_attempt_at))
             if wait not in self._waits:

@@ -34,6 +34,8 @@ class Progress:
     """How fast it is, smoothed over some seconds; None: it has just begun."""
     detours: tuple[Detour, ...] = ()
     """What did not go straight on, the oldest first."""
+    waits: str = ""
+    """Why its source is asked again, and in how long, while nothing comes from it."""
 
 
 @dataclass(frozen=True, slots=True)

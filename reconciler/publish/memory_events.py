@@ -39,7 +39,7 @@ class _Told:
 
 def _place(progress: Progress) -> tuple[object, ...]:
     """Where a job is; how long it is there already and how fast it was is no movement."""
-    return progress.spec, progress.state, progress.done_bytes, progress.total_bytes, progress.source
+    return progress.spec, progress.state, progress.done_bytes, progress.total_bytes, progress.source, progress.waits
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ def progress_events(progress: Progress, corr_id: str, blocks: Blocks) -> Iterabl
     if progress.total_bytes is not None:
         payload["total"] = progress.total_bytes
         payload["percent"] = percent(progress.done_bytes, progress.total_bytes)
+    if progress.waits:
+        payload["error"] = progress.waits
     if spec.kind is JobKind.FETCH:
         payload.update(blocks.of(progress.spent_s, left_bytes(progress.done_bytes, progress.total_bytes)))
     for owner in spec.owners:

@@ -50,7 +50,7 @@ class WebFetch:
         self._url = redact_url(order.request.url)
         self._meter = Meter(clock, order.report.progress)
         self._download = self._begin()
-        self._tries = Tries(order.spec.transfer.retries, self._pause)
+        self._tries = Tries(order.spec.transfer.retries, self._pause, order.report.pausing)
         self._is_admitted = False
         self._room_until_bytes = 0
         self._high_water_bytes = self._download.received_bytes

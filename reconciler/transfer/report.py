@@ -13,6 +13,7 @@ from reconciler.core.job import Code, JobSpec
 from reconciler.core.observed import FileIdentity
 from reconciler.core.source import HuggingFaceFile, LocalFile, WebFile
 from reconciler.net.request import Call, Headers, OriginRequest
+from reconciler.transfer.failure import FetchError
 from reconciler.transfer.outcome import Received
 from reconciler.transfer.protocol import Head
 from reconciler.transfer.pump import Answer
@@ -55,6 +56,10 @@ class Report(Protocol):
 
     def verifying(self) -> None:
         """All bytes are there; their digest is being checked."""
+        ...
+
+    def pausing(self, error: FetchError, seconds: float) -> None:
+        """The source failed, and is asked again after so many seconds."""
         ...
 
     def starts_over(self, lost_bytes: int, code: Code | None, why: str) -> None:

@@ -33,10 +33,17 @@ _BACK_OFF = tenacity.wait_exponential_jitter(multiplier=RETRY_BACKOFF_S, max=LON
 class Tries:
     """Up to `retries` further tries in a row that bring nothing new."""
 
-    def __init__(self, retries: int, pause: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        retries: int,
+        pause: Callable[[float], None],
+        pausing: Callable[[FetchError, float], None] = lambda error, seconds: None,
+    ) -> None:
+        """`pausing` hears of every pause before it begins: the error that it is for, and its seconds."""
         self._advanced = False
         self._retries = retries
         self._pause = pause
+        self._pausing = pausing
 
     def run(self, work: Callable[[], None]) -> None:
         """`work` has succeeded; raises the last try's error, and what `pause` raises."""
@@ -65,8 +72,14 @@ class Tries:
             wait=_pause_s,
             stop=tenacity.stop_after_attempt(self._retries + 1),
             sleep=self._pause,
+            before_sleep=self._tell,
             reraise=True,
         )
+
+    def _tell(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, FetchError) and state.next_action is not None:
+            self._pausing(error, state.next_action.sleep)
 
     def _count(self, state: tenacity.RetryCallState) -> None:
         if self._advanced:

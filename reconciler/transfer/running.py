@@ -17,7 +17,7 @@ from reconciler.core.event import JsonValue
 from reconciler.core.history import LedgerRow
 from reconciler.core.job import Code, JobKind, JobSpec, JobState
 from reconciler.core.job_table import Happening
-from reconciler.core.quantity import format_size
+from reconciler.core.quantity import format_duration, format_size
 from reconciler.core.source import HuggingFaceFile, LocalFile, Source, WebFile
 from reconciler.core.transfers import Detour, Progress
 from reconciler.ports import Clock
@@ -34,6 +34,8 @@ from reconciler.transfer.token import CancelToken
 
 ROWS_WITHIN_S = 1.0
 # What a kill may take with it of requests that have ended; small files end sooner and tell it with that.
+TOLD_PAUSE_S = 2.0
+# Of shorter ones nobody has read before they are over, and a bad line has thousands.
 ANNOUNCE_BYTES = 64 * 2**20
 # Local work that is over before this many bytes (a fraction of a second) goes from queued to
 # complete in one commit: nobody could have watched it, and 10,000 small files cost half the commits.
@@ -127,6 +129,7 @@ class Run:
         self.speed = Speed(clock)
         self.state = JobState.ADMITTED
         self.source = ""
+        self.waits = ""
         self.done_bytes = 0
         self.total_bytes = spec.size_bytes if spec.kind is JobKind.FETCH else todo.seen.size_bytes
         self.announced = False
@@ -163,6 +166,7 @@ class Run:
             self.spending.spent_s,
             self.speed.bytes_per_s,
             self.detours,
+            self.waits,
         )
 
     @property
@@ -201,6 +205,11 @@ class Run:
         """Report: bytes of an earlier attempt are kept."""
         self._dispatcher.note(self, Happening.RESUMED, {"code": Code.RESUMED.value, "offset": offset})
 
+    def pausing(self, error: FetchError, seconds: float) -> None:
+        """Report: the source is asked again in a moment."""
+        if seconds >= TOLD_PAUSE_S:
+            self.waits = f"{error.message}; asked again in {format_duration(round(seconds))}"
+
     def starts_over(self, lost_bytes: int, code: Code | None, why: str) -> None:
         """Report: bytes on disk are of no use."""
         told = f"{self.source}: {why}; {format_size(lost_bytes)} on disk are fetched again"
@@ -212,7 +221,7 @@ class Run:
 
     def progress(self, done_bytes: int, total_bytes: int | None) -> None:
         """Report: so many bytes are there, of so many as the source that sends them says."""
-        self.done_bytes = done_bytes
+        self.done_bytes, self.waits = done_bytes, ""
         self.speed.reached(done_bytes)
         self.total_bytes = total_bytes
         if done_bytes >= ANNOUNCE_BYTES:

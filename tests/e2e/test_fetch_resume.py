@@ -353,6 +353,7 @@ def test_bytes_that_can_not_be_gone_on_from_are_told_of(
 def test_503_with_retry_after_is_waited_out(rig: Rig, origin: OriginSimulator) -> None:
     rig.fetch(origin.put("/m", DATA, script=[Fault(status=503, headers=RETRY_1)]), DIGEST, SIZE)
     assert [row.reason_code for row in rig.report.rows] == ["http", "models.download"]
+    assert rig.report.of("pausing") == [(Code.HTTP, 1.0)]
 
 
 def test_a_long_retry_after_is_handed_back_at_once(rig: Rig, origin: OriginSimulator) -> None:

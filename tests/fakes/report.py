@@ -8,6 +8,7 @@ from reconciler.core.desired import Budgets
 from reconciler.core.egress import Preview
 from reconciler.core.history import LedgerRow
 from reconciler.core.job import Code
+from reconciler.transfer.failure import FetchError
 
 
 def _admit_everything(need_bytes: int) -> None:
@@ -41,6 +42,9 @@ class RecordedReport:
 
     def verifying(self) -> None:
         self.heard.append(("verifying",))
+
+    def pausing(self, error: FetchError, seconds: float) -> None:
+        self.heard.append(("pausing", error.code, seconds))
 
     def starts_over(self, lost_bytes: int, code: Code | None, why: str) -> None:
         self.heard.append(("starts_over", lost_bytes, code, why))

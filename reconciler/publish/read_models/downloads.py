@@ -94,7 +94,7 @@ class DownloadFacts(NamedTuple):
             return {
                 "state": running.state,
                 "code": None,
-                "message": "",
+                "message": running.waits,
                 "next_attempt_at": None,
                 "source": running.source or None,
                 **self._amounts(running.done_bytes, running.total_bytes),

@@ -282,6 +282,16 @@ def test_why_a_source_was_passed_over_is_told_once() -> None:
     assert err.getvalue().splitlines().count(told) == 1
 
 
+def test_why_nothing_comes_is_told_once() -> None:
+    err = io.StringIO()
+    watching = display(err)
+    watching.planned(first_converge())
+    for _ in range(2):
+        watching.progress((replace(running(0), waits="https://a.example/x: answered HTTP 503; asked again in 9s"),), ())
+    told = "waiting models/all-minilm-l6-v2: https://a.example/x: answered HTTP 503; asked again in 9s"
+    assert err.getvalue().splitlines().count(told) == 1
+
+
 def test_what_ended_before_anybody_looked_is_told_all_the_same() -> None:
     err = io.StringIO()
     watching = display(err)

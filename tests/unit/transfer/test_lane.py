@@ -407,6 +407,23 @@ class TestMirrors:
         assert node.statuses("models/a")[-2:] == ["verifying", "complete"]
         assert "verifying" not in node.statuses("models/b")
 
+    def test_a_pause_between_two_tries_is_shown_until_something_comes(self, node: Node) -> None:
+        spec = node.fetch(ONE, A)
+        shown: list[str] = []
+
+        def pausing(_spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
+            for seconds in (1.0, 9.0):
+                report.pausing(FetchError(Code.HTTP, "answered HTTP 503", transient=True), seconds)
+                shown.extend(each.waits for each in node.lane.progress())
+            report.progress(1, len(ONE))
+            shown.extend(each.waits for each in node.lane.progress())
+            return node.origins.publish(spec, ONE, report)
+
+        node.origins.then(A, pausing)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        assert shown == ["", "answered HTTP 503; asked again in 9s", ""]
+
     def test_bytes_that_are_fetched_again_are_told_of_and_shown(self, node: Node) -> None:
         spec = node.fetch(ONE, A)
 
