@@ -15,6 +15,7 @@ from reconciler.cas.files import FileBlobStore
 from reconciler.clock import SystemClock
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest
+from reconciler.core.directive import Directive
 from reconciler.core.errors import StalledError
 from reconciler.core.event import Event, EventId, Topic
 from reconciler.core.history import HistoryRow, LedgerRow
@@ -30,6 +31,8 @@ from reconciler.loop.revisions import last_desired
 from reconciler.loop.source import read_layers, real_paths
 from reconciler.manifest.load import load
 from reconciler.observe import NO_STORE, STORE_ID, store_status
+from reconciler.plan import steps
+from reconciler.plan.holds import withhold
 from reconciler.plan.needs import Need, needs
 from reconciler.settings import Settings
 from reconciler.writer_lock import writer_of
@@ -122,6 +125,8 @@ class Downloads:
     """How fast those grow that run; nothing if they were not watched."""
     conditions: Mapping[str, Condition] = field(default_factory=dict[str, Condition])
     """By reference, why the objects are not ready that are not."""
+    holds: Mapping[Digest, str] = field(default_factory=dict[Digest, str])
+    """Of jobs that rest: who told them to, as the directive says that decides."""
 
 
 def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
@@ -145,7 +150,16 @@ def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
     sizes = {digest: size for digest in found.parts if (size := store.whole_bytes(digest)) is not None}
     now = SystemClock().now()
     unready = {c.object: c for c in snapshot.conditions if c.type is ConditionType.READY and not c.status}
-    return Downloads(snapshot.jobs, found.parts, needed, now, problem, found.unreadable, sizes, rates, unready)
+    holds = _holds(snapshot.jobs, needed, snapshot.directives)
+    return Downloads(snapshot.jobs, found.parts, needed, now, problem, found.unreadable, sizes, rates, unready, holds)
+
+
+def _holds(
+    jobs: Mapping[Digest, Job], needed: Mapping[Digest, Need], directives: tuple[Directive, ...]
+) -> Mapping[Digest, str]:
+    resting = (digest for digest, job in jobs.items() if job.state in (JobState.PAUSED, JobState.CANCELED))
+    fetches = tuple(steps.fetch(needed[digest], 0) for digest in resting if digest in needed)
+    return {Digest(a.name): a.blocked.message for a in withhold(fetches, directives) if a.blocked is not None}
 
 
 def _grows(digest: Digest, jobs: Mapping[Digest, Job]) -> bool:

@@ -113,16 +113,16 @@ def _row(digest: Digest, job: Job | None, place: int | None, found: Downloads) -
 
 
 def _why(digest: Digest, job: Job | None, found: Downloads) -> str:
-    """Why it stands where it does, and until when: what rests or has no job, as its object says."""
-    own = "" if job is None else _own_reason(job)
-    if own and job is not None and job.state is not JobState.CANCELED:
-        return own
-    if job is not None and job.state not in (JobState.PAUSED, JobState.CANCELED):
-        return "for a permit" if job.state is JobState.QUEUED and job.code is None else ""
+    """Why it stands where it does, and until when: what rests, as its directive says, and without a job, its object."""
+    if digest in found.holds:
+        return found.holds[digest]
+    if job is not None:
+        is_ready = job.state is JobState.QUEUED and job.code is None
+        return _own_reason(job) or ("for a permit" if is_ready else "")
     need = found.needed.get(digest)
     told = [found.conditions[ref] for ref in (need.owners if need else ()) if ref in found.conditions]
     if not told or told[0].reason == reason_of(Code.INTERRUPTED):
-        return own
+        return ""
     return told[0].message if told[0].reason in HELD_REASONS else f"{told[0].reason}: {told[0].message}"
 
 

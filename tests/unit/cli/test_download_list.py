@@ -241,17 +241,27 @@ def test_times_of_files_are_exact_to_the_microsecond() -> None:
 @pytest.mark.parametrize(
     ("state", "reason", "message", "why"),
     [
-        (JobState.PAUSED, "Paused", "paused by kim since 2026-01-05T12:00:00Z", "paused by kim since 2026-01-05"),
-        (JobState.CANCELED, "Canceled", "canceled by kim", "canceled by kim"),
+        (None, "Paused", "paused by kim since 2026-01-05T12:00:00Z", "paused by kim since 2026-01-05"),
         (None, "SizeLimit", "larger than budgets.max_size", "SizeLimit: larger than budgets.max_size"),
         (JobState.QUEUED, "Progressing", "fetch: not in the store", "for a permit"),
     ],
 )
 def test_what_does_not_run_says_why(state: JobState | None, reason: str, message: str, why: str) -> None:
-    jobs = () if state is None else (job("a", state, code=Code.CANCELED if state is JobState.CANCELED else None),)
+    jobs = () if state is None else (job("a", state),)
     found = made(*jobs, parts={"a": part(7, hours=1)}, wanted=(model("a"),))
     condition = Condition("models/a", ConditionType.READY, False, reason, message, "r", NOW)
 
     text = out("downloads", replace(found, conditions={"models/a": condition}))
 
     assert f"models/a  {why}" in text
+
+
+@pytest.mark.parametrize("state", [JobState.PAUSED, JobState.CANCELED])
+def test_what_rests_says_what_the_directive_says_that_decides(state: JobState) -> None:
+    found = made(job("a", state, code=Code.CANCELED if state is JobState.CANCELED else None), wanted=(model("a"),))
+    other = Condition("models/a", ConditionType.READY, False, "Paused", "paused by root", "r", NOW)
+    decides = {digest("a"): "canceled by kim: enough"}
+
+    text = out("downloads", replace(found, conditions={"models/a": other}, holds=decides))
+
+    assert "models/a  canceled by kim: enough" in text
