@@ -127,6 +127,8 @@ class Downloads:
     """By reference, why the objects are not ready that are not."""
     holds: Mapping[Digest, str] = field(default_factory=dict[Digest, str])
     """Of jobs that rest: who told them to, as the directive says that decides."""
+    is_at_work: bool = True
+    """Whether a process is there that works on it; without one the queue is that of the next run."""
 
 
 def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
@@ -151,7 +153,10 @@ def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
     now = SystemClock().now()
     unready = {c.object: c for c in snapshot.conditions if c.type is ConditionType.READY and not c.status}
     holds = _holds(snapshot.jobs, needed, snapshot.directives)
-    return Downloads(snapshot.jobs, found.parts, needed, now, problem, found.unreadable, sizes, rates, unready, holds)
+    return Downloads(
+        snapshot.jobs, found.parts, needed, now, problem, found.unreadable, sizes, rates, unready, holds,
+        is_at_work=writer_of(settings.state_dir) is not None,
+    )  # fmt: skip
 
 
 def _holds(

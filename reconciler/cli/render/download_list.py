@@ -79,7 +79,10 @@ def _in_order(found: Downloads) -> Iterator[tuple[Job, int | None]]:
 
     def turn(job: Job) -> tuple[object, ...]:
         at_s = (job.next_attempt_at or job.updated_at).timestamp()
-        line = (0, False, at_s) if job.state is not JobState.QUEUED else _line(job, found.needed.get(job.digest), at_s)
+        line: tuple[object, ...] = (0, False, at_s)
+        if job.state is JobState.QUEUED:
+            # The next run queues it anew: the urgent first, then as declared, whatever has begun before.
+            line = _line(job, found.needed.get(job.digest), at_s) if found.is_at_work else ()
         return _ORDER.index(job.state), *line, rank.get(job.digest, len(rank)), job.digest
 
     place = 0
@@ -118,7 +121,8 @@ def _why(digest: Digest, job: Job | None, found: Downloads) -> str:
         return found.holds[digest]
     if job is not None:
         is_ready = job.state is JobState.QUEUED and job.code is None
-        return _own_reason(job) or ("for a permit" if is_ready else "")
+        awaited = "a permit" if found.is_at_work else "the next run"
+        return _own_reason(job) or (f"for {awaited}" if is_ready else "")
     need = found.needed.get(digest)
     told = [found.conditions[ref] for ref in (need.owners if need else ()) if ref in found.conditions]
     if not told or told[0].reason == reason_of(Code.INTERRUPTED):

@@ -77,3 +77,12 @@ def test_what_rests_says_why_by_the_directive_that_decides(tmp_path: Path) -> No
 
     assert found.jobs[wanted].state is JobState.CANCELED
     assert found.holds == {wanted: "canceled by kim since 2026-01-05T12:00:00Z: enough"}
+
+
+def test_a_process_that_is_at_work_is_known(tmp_path: Path) -> None:
+    settings = load_settings({"state_dir": tmp_path / "state"})
+    with WriterLock(settings.state_dir) as lock:
+        lock.acquire(command="reconcile", started_at=NOW)
+        assert read_downloads(settings).is_at_work
+
+    assert not read_downloads(settings).is_at_work

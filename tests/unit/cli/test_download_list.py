@@ -265,3 +265,24 @@ def test_what_rests_says_what_the_directive_says_that_decides(state: JobState) -
     text = out("downloads", replace(found, conditions={"models/a": other}, holds=decides))
 
     assert "models/a  canceled by kim: enough" in text
+
+
+def test_without_a_process_the_queue_is_in_the_order_of_the_next_run() -> None:
+    urgent = replace(model("u"), priority=5)
+    interrupted = job("a", JobState.QUEUED, at_s=99, code=Code.INTERRUPTED)
+    again = replace(job("c", JobState.QUEUED), message="no room")
+    queued = (interrupted, job("b", JobState.QUEUED), again, job("u", JobState.QUEUED, at_s=200))
+    found = made(*queued, wanted=(model("a"), model("b"), model("c"), urgent))
+
+    shown = items("jobs", replace(found, is_at_work=False))
+
+    assert [(each["digest"], each["position"]) for each in shown] == [
+        (digest("u"), 1), (digest("a"), 2), (digest("b"), 3), (digest("c"), 4),
+    ]  # fmt: skip
+
+
+def test_without_a_process_what_is_queued_is_so_for_the_next_run() -> None:
+    found = made(job("a", JobState.QUEUED), wanted=(model("a"),))
+
+    assert out("downloads", found).endswith("models/a  for a permit\n")
+    assert out("downloads", replace(found, is_at_work=False)).endswith("models/a  for the next run\n")
