@@ -50,7 +50,8 @@ def jobs(found: Downloads) -> Listing:
         for j, position in ordered
     )
     head = ("DIGEST", "KIND", "STATE", "QUEUE", "TRIES", "CODE", "NEXT TRY", "MESSAGE")
-    return Listing(head, rows, tuple({**job_document(job), "position": place} for job, place in ordered), prose=True)
+    documents = tuple({**job_document(job), "position": place} for job, place in ordered)
+    return Listing(head, rows, documents, prose=True, spare=("KIND", "TRIES", "QUEUE"))
 
 
 def downloads(found: Downloads) -> Listing:

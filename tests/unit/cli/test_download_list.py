@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.assembly import Downloads
-from reconciler.cli.render.download_list import downloads
+from reconciler.cli.render.download_list import downloads, jobs
 from reconciler.cli.render.table import folded, prose_table
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.status import Condition, ConditionType
@@ -168,6 +168,14 @@ def test_downloads_fit_a_terminal_without_what_tells_least() -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_jobs_on_a_narrow_terminal_keep_times_whole() -> None:
+    waiting = job("a", JobState.WAITING, next_s=3600, code=Code.RESUME_CONTENT_RANGE)
+    listing = jobs(made(waiting))
+    head, rows = folded(listing.head, listing.rows, listing.spare, 80, prose=True)
+
+    assert prose_table(head, rows, 80)[1].endswith("  resume-content-range  2026-01-05T13:00:00Z")
+
+
 def test_what_nothing_wants_keeps_its_digest_on_a_narrow_terminal() -> None:
     listing = downloads(made(parts={"left": part(70, days=3)}))
     head, _ = folded(listing.head, listing.rows, listing.spare, 30, prose=True)
@@ -247,8 +255,8 @@ def test_times_of_files_are_exact_to_the_microsecond() -> None:
     ],
 )
 def test_what_does_not_run_says_why(state: JobState | None, reason: str, message: str, why: str) -> None:
-    jobs = () if state is None else (job("a", state),)
-    found = made(*jobs, parts={"a": part(7, hours=1)}, wanted=(model("a"),))
+    known = () if state is None else (job("a", state),)
+    found = made(*known, parts={"a": part(7, hours=1)}, wanted=(model("a"),))
     condition = Condition("models/a", ConditionType.READY, False, reason, message, "r", NOW)
 
     text = out("downloads", replace(found, conditions={"models/a": condition}))
