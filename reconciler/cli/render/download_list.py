@@ -8,7 +8,7 @@ from datetime import datetime
 from reconciler.assembly import Downloads
 from reconciler.cli.rate import format_rate
 from reconciler.cli.render.inventory import Listing, job_document, job_stand
-from reconciler.cli.render.text import time_of, without_code
+from reconciler.cli.render.text import code_and_why, time_of
 from reconciler.core.digest import Digest
 from reconciler.core.job import Code, Job, JobState, reason_of
 from reconciler.core.quantity import format_duration, format_size
@@ -45,7 +45,7 @@ def jobs(found: Downloads) -> Listing:
             str(j.attempts),
             j.code or "-",
             time_of(j.next_attempt_at),
-            without_code(j.message, j.code),
+            code_and_why(j.message, j.code)[1],
         )
         for j, position in ordered
     )
@@ -133,9 +133,9 @@ def _why(digest: Digest, job: Job | None, found: Downloads) -> str:
 
 def _own_reason(job: Job) -> str:
     next_try = "" if job.next_attempt_at is None else f"next try {time_of(job.next_attempt_at)}"
-    code = "" if job.code is None or job.code == job_stand(job) else job.code
-    standing = ", ".join(part for part in (code, next_try) if part)
-    return ": ".join(part for part in (standing, without_code(job.message, job.code)) if part)
+    code, why = code_and_why(job.message, job.code)
+    standing = ", ".join(part for part in ("" if code == job_stand(job) else code, next_try) if part)
+    return ": ".join(part for part in (standing, why) if part)
 
 
 def _total_bytes(digest: Digest, found: Downloads) -> int | None:

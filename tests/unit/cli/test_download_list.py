@@ -294,3 +294,11 @@ def test_without_a_process_what_is_queued_is_so_for_the_next_run() -> None:
 
     assert out("downloads", found).endswith("models/a  for a permit\n")
     assert out("downloads", replace(found, is_at_work=False)).endswith("models/a  for the next run\n")
+
+
+def test_of_several_failed_sources_each_keeps_its_code_in_its_place() -> None:
+    why = "https://a.example/x: not-found: answered HTTP 404; https://b.example/x: unauthorized: answered HTTP 403"
+    found = made(replace(job("a", JobState.ERROR, code=Code.UNAUTHORIZED), message=why), wanted=(model("a"),))
+
+    assert out("downloads", found).endswith(f"models/a  {why}\n")
+    assert out("jobs", found).endswith(f"  unauthorized  -         {why}\n")
