@@ -60,8 +60,7 @@ def read_registry(settings: Settings) -> RegistrySnapshot:
 
 
 def _as_left(settings: Settings, snapshot: RegistrySnapshot, now: datetime) -> RegistrySnapshot:
-    desired = accepted(settings) if snapshot.directives and snapshot.jobs else None
-    return as_left(snapshot, now, {} if desired is None else needs(desired))
+    return as_left(snapshot, now, read_needs(settings) if snapshot.directives and snapshot.jobs else {})
 
 
 def read_history(settings: Settings, limit: int) -> tuple[HistoryRow, ...]:
@@ -136,7 +135,7 @@ def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
 
     For `watch_s` it is watched how fast those grow that run: no figure of that outlives the process that downloads.
     """
-    desired = accepted(settings)
+    needed = read_needs(settings)
     snapshot = read_registry(settings)
     store = FileBlobStore(settings.store_dir)
     status, problem = store_status(snapshot.facts.get(STORE_ID), store.store_id(), store.folder)
@@ -148,7 +147,6 @@ def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
         found = store.scan()
         rates = _rates(before, found.parts, snapshot.jobs, SystemClock().monotonic() - began_s)
         snapshot = read_registry(settings)  # what has ended meanwhile has no part any more
-    needed = {} if desired is None else needs(desired)
     sizes = {digest: size for digest in found.parts if (size := store.whole_bytes(digest)) is not None}
     now = SystemClock().now()
     unready = {c.object: c for c in snapshot.conditions if c.type is ConditionType.READY and not c.status}
@@ -165,6 +163,12 @@ def _holds(
     resting = (digest for digest, job in jobs.items() if job.state in (JobState.PAUSED, JobState.CANCELED))
     fetches = tuple(steps.fetch(needed[digest], 0) for digest in resting if digest in needed)
     return {Digest(a.name): a.blocked.message for a in withhold(fetches, directives) if a.blocked is not None}
+
+
+def read_needs(settings: Settings) -> Mapping[Digest, Need]:
+    """What the last accepted manifests want, in the order in which it is queued; nothing if that can't be known."""
+    desired = accepted(settings)
+    return {} if desired is None else needs(desired)
 
 
 def _grows(digest: Digest, jobs: Mapping[Digest, Job]) -> bool:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from reconciler.assembly.build import open_registry
-from reconciler.assembly.look import read_downloads, read_registry
+from reconciler.assembly.look import read_downloads, read_needs, read_registry
 from reconciler.cas.files import FileBlobStore
 from reconciler.core.change import ChangeSet, PutCondition, PutDirective, PutJob, SetFact
 from reconciler.core.directive import Directive, DirectiveKind
@@ -86,3 +86,13 @@ def test_a_process_that_is_at_work_is_known(tmp_path: Path) -> None:
         assert read_downloads(settings).is_at_work
 
     assert not read_downloads(settings).is_at_work
+
+
+def test_what_is_needed_is_what_the_last_accepted_manifests_want(tmp_path: Path) -> None:
+    settings = load_settings({"state_dir": tmp_path / "state"})
+    assert read_needs(settings) == {}
+    accept(settings, {"big": "a", "twin": "a"})
+
+    assert {wanted: need.owners for wanted, need in read_needs(settings).items()} == {
+        digest("a"): ("models/big", "models/twin")
+    }
