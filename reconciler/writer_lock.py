@@ -53,7 +53,7 @@ class WriterLock:
         with storage_errors("open", self._path):
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            self._lock(fd)
+            self._lock(fd, command)
             since = started_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             holder = LockHolder(os.getpid(), url, since, command, _namespace())
             self._write_holder(fd, holder)
@@ -82,14 +82,14 @@ class WriterLock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def _lock(self, fd: int) -> None:
+    def _lock(self, fd: int, command: str) -> None:
         with storage_errors("lock", self._path):
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise self._locked(_holder_of(fd)) from None
+                raise self._locked(_holder_of(fd), command) from None
 
-    def _locked(self, holder: LockHolder | None) -> WriterLockedError:
+    def _locked(self, holder: LockHolder | None, command: str) -> WriterLockedError:
         if holder is None:
             who = "another process"
         else:
@@ -97,7 +97,7 @@ class WriterLock:
             who = f"process {holder.pid} ({holder.command}){where}, since {holder.started_at}"
         return WriterLockedError(
             f"the state directory {self._path.parent} is being written by {who}",
-            hint=_way_on(holder),
+            hint=_way_on(holder, command),
         )
 
     def _write_holder(self, fd: int, holder: LockHolder) -> None:
@@ -107,10 +107,21 @@ class WriterLock:
             os.ftruncate(fd, len(data))
 
 
-def _way_on(holder: LockHolder | None) -> str:
-    if holder is not None and holder.command.split()[1:2] == ["serve"]:
-        return "it follows its manifests by itself: change them, or stop it"
-    return "wait for it to end, or stop it"
+_BESIDE_SERVE = {
+    "verify": "it verifies at the times of schedule.verify: set it in a manifest, or stop it",
+    "gc": "it prunes by itself, at the times of schedule.prune if it is set: wait for it, or stop it",
+}
+
+
+def _way_on(holder: LockHolder | None, command: str) -> str:
+    """What one can do whose `command` needs the lock that `holder` has."""
+    if holder is None or _verb(holder.command) != "serve":
+        return "wait for it to end, or stop it"
+    return _BESIDE_SERVE.get(_verb(command), "it follows its manifests by itself: change them, or stop it")
+
+
+def _verb(command: str) -> str:
+    return next(iter(command.split()[1:2]), "")
 
 
 def writer_of(state_dir: PathText) -> LockHolder | None:

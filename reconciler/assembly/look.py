@@ -15,6 +15,7 @@ from reconciler.cas.files import FileBlobStore
 from reconciler.clock import SystemClock
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest
+from reconciler.core.directive import Directive
 from reconciler.core.errors import StalledError
 from reconciler.core.event import Event, EventId, Topic
 from reconciler.core.history import HistoryRow, LedgerRow
@@ -30,6 +31,8 @@ from reconciler.loop.revisions import last_desired
 from reconciler.loop.source import read_layers, real_paths
 from reconciler.manifest.load import load
 from reconciler.observe import NO_STORE, STORE_ID, store_status
+from reconciler.plan import steps
+from reconciler.plan.holds import withhold
 from reconciler.plan.needs import Need, needs
 from reconciler.settings import Settings
 from reconciler.writer_lock import writer_of
@@ -57,8 +60,7 @@ def read_registry(settings: Settings) -> RegistrySnapshot:
 
 
 def _as_left(settings: Settings, snapshot: RegistrySnapshot, now: datetime) -> RegistrySnapshot:
-    desired = accepted(settings) if snapshot.directives and snapshot.jobs else None
-    return as_left(snapshot, now, {} if desired is None else needs(desired))
+    return as_left(snapshot, now, read_needs(settings) if snapshot.directives and snapshot.jobs else {})
 
 
 def read_history(settings: Settings, limit: int) -> tuple[HistoryRow, ...]:
@@ -116,12 +118,14 @@ class Downloads:
     """Why nothing is known of partial downloads; empty: the store is there."""
     unreadable: tuple[str, ...] = ()
     """What of the store could not be read, each as `path: error`."""
-    sizes: Mapping[Digest, int] = field(default_factory=dict[Digest, int])
-    """How large the partial downloads are to be, as far as their sources told."""
     bytes_per_s: Mapping[Digest, float] = field(default_factory=dict[Digest, float])
     """How fast those grow that run; nothing if they were not watched."""
     conditions: Mapping[str, Condition] = field(default_factory=dict[str, Condition])
     """By reference, why the objects are not ready that are not."""
+    holds: Mapping[Digest, str] = field(default_factory=dict[Digest, str])
+    """Of jobs that rest: who told them to, as the directive says that decides."""
+    is_at_work: bool = True
+    """Whether a process is there that works on it; without one the queue is that of the next run."""
 
 
 def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
@@ -129,7 +133,7 @@ def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
 
     For `watch_s` it is watched how fast those grow that run: no figure of that outlives the process that downloads.
     """
-    desired = accepted(settings)
+    needed = read_needs(settings)
     snapshot = read_registry(settings)
     store = FileBlobStore(settings.store_dir)
     status, problem = store_status(snapshot.facts.get(STORE_ID), store.store_id(), store.folder)
@@ -141,11 +145,27 @@ def read_downloads(settings: Settings, watch_s: float = 0.0) -> Downloads:
         found = store.scan()
         rates = _rates(before, found.parts, snapshot.jobs, SystemClock().monotonic() - began_s)
         snapshot = read_registry(settings)  # what has ended meanwhile has no part any more
-    needed = {} if desired is None else needs(desired)
-    sizes = {digest: size for digest in found.parts if (size := store.whole_bytes(digest)) is not None}
     now = SystemClock().now()
     unready = {c.object: c for c in snapshot.conditions if c.type is ConditionType.READY and not c.status}
-    return Downloads(snapshot.jobs, found.parts, needed, now, problem, found.unreadable, sizes, rates, unready)
+    holds = _holds(snapshot.jobs, needed, snapshot.directives)
+    return Downloads(
+        snapshot.jobs, found.parts, needed, now, problem, found.unreadable, rates, unready, holds,
+        is_at_work=writer_of(settings.state_dir) is not None,
+    )  # fmt: skip
+
+
+def _holds(
+    jobs: Mapping[Digest, Job], needed: Mapping[Digest, Need], directives: tuple[Directive, ...]
+) -> Mapping[Digest, str]:
+    resting = (digest for digest, job in jobs.items() if job.state in (JobState.PAUSED, JobState.CANCELED))
+    fetches = tuple(steps.fetch(needed[digest], 0) for digest in resting if digest in needed)
+    return {Digest(a.name): a.blocked.message for a in withhold(fetches, directives) if a.blocked is not None}
+
+
+def read_needs(settings: Settings) -> Mapping[Digest, Need]:
+    """What the last accepted manifests want, in the order in which it is queued; nothing if that can't be known."""
+    desired = accepted(settings)
+    return {} if desired is None else needs(desired)
 
 
 def _grows(digest: Digest, jobs: Mapping[Digest, Job]) -> bool:

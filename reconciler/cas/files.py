@@ -12,7 +12,7 @@ from reconciler import durable
 from reconciler.cas import adoption, generations, layout
 from reconciler.cas.hashing import digest_of_file
 from reconciler.cas.identity import StoreIdentity
-from reconciler.cas.part import FilePart, blob_stat, open_part, read_meta, remove_part
+from reconciler.cas.part import FilePart, blob_stat, open_part, remove_part
 from reconciler.cas.scan import scan
 from reconciler.core.digest import Digest
 from reconciler.core.entry import FileSet
@@ -53,11 +53,6 @@ class FileBlobStore:
         """The digest's partial download."""
         self._identity.require()
         return open_part(self._root, digest, self._identity.require)
-
-    def whole_bytes(self, digest: Digest) -> int | None:
-        """The size that is written down beside a partial download; None if there is none. Takes no part in writing."""
-        meta = read_meta(self._path(layout.part_meta(digest)))
-        return None if meta is None else meta.size_bytes
 
     def remove_part(self, digest: Digest) -> None:
         """Neither part nor meta exists."""

@@ -16,6 +16,7 @@ from reconciler.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from reconciler.assembly import Downloads, Observer, RunOptions, SchemaName, ServeOptions, Service, VerifyReport
+    from reconciler.core.digest import Digest
     from reconciler.core.event import Event, EventId
     from reconciler.core.history import HistoryRow, LedgerRow
     from reconciler.core.observed import ObservedState
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from reconciler.core.snapshot import RegistrySnapshot
     from reconciler.loop.down import TakenDown
     from reconciler.loop.steering import Decision, Deed
+    from reconciler.plan.needs import Need
     from reconciler.settings import Settings
 
 
@@ -84,6 +86,10 @@ class Assembly(Protocol):
 
     def read_downloads(self, settings: Settings, watch_s: float = 0.0) -> Downloads:
         """Jobs, partial downloads, and what wants them; those that run are watched for `watch_s`."""
+        ...
+
+    def read_needs(self, settings: Settings) -> Mapping[Digest, Need]:
+        """What the last accepted manifests want."""
         ...
 
     def pin(self, settings: Settings, subject: str, remove: bool) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 
 from reconciler.cli.progress import ProgressLines, ProgressView
-from reconciler.cli.render.text import time_of, without_code
+from reconciler.cli.render.text import code_and_why, time_of
 from reconciler.cli.render.tree import subject, verb
 from reconciler.cli.terminal import OutputError, Terminal
 from reconciler.core.action import JOB_OPERATIONS, Action, AdoptHash, Fetch, Verify
@@ -110,9 +110,9 @@ class Display:
 
     def _waiting(self, job: Job) -> str:
         label = self._labels.get(job.digest, job.digest.short)
-        code = f" ({job.code})" if job.code else ""
+        code, why = code_and_why(job.message, job.code)
         when = f"; next try {time_of(job.next_attempt_at)}" if job.next_attempt_at else ""
-        return f"waiting {label}{code}: {without_code(job.message, job.code)}{when}"
+        return f"waiting {label}{f' ({code})' if code else ''}: {why}{when}"
 
     def _line(self, text: str) -> None:
         self._opened().line(text)
@@ -139,9 +139,8 @@ def _file(operation: Fetch | AdoptHash | Verify) -> str:
 def _ended(action: Action, result: Result, name: str) -> str:
     word = verb(action.operation)[1]
     if result.status is ResultStatus.FAILED:
-        code = f" ({result.code})" if result.code else ""
-        message = without_code(result.message, result.code) or "no reason"
-        return f"failed {word} {name}{code}: {message}"
+        code, why = code_and_why(result.message, result.code)
+        return f"failed {word} {name}{f' ({code})' if code else ''}: {why or 'no reason'}"
     if result.code is Code.CACHED:
         return f"done {word} {name}: already in the store"
     size_bytes = action.size_bytes if result.size_bytes is None else result.size_bytes

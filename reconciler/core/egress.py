@@ -16,6 +16,8 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 # RFC 6052: where only IPv6 is spoken, every IPv4 host has its address below this prefix.
 
+_TO_NAME = "if you trust that host, name it in egress.allow"
+
 
 class Posture(StrEnum):
     """How much a policy keeps back."""
@@ -153,6 +155,8 @@ class Refusal:
 
     reason: Reason
     message: str
+    hint: str | None = None
+    """What would lift it; None: nothing does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +187,10 @@ def refusal(policy: EgressPolicy, target: HostPort, *, exempt: HostPort | None =
     if target.scheme not in DEFAULT_PORTS:
         return Refusal(Reason.SCHEME, f"the scheme {target.scheme!r} is not https")
     if target.scheme == "http" and not policy.allow_http:
-        return Refusal(Reason.SCHEME, "the scheme is http and egress.allow_http is not set")
+        return Refusal(Reason.SCHEME, "the scheme is http and egress.allow_http is not set", _to_set("allow_http"))
     if policy.allow is not None and not any(rule.matches(target.host, target.port) for rule in policy.allow):
         reason = Reason.PORT if any(rule.names(target.host) for rule in policy.allow) else Reason.ALLOWLIST
-        return Refusal(reason, f"{target} is not in egress.allow")
+        return Refusal(reason, f"{target} is not in egress.allow", _TO_NAME)
     return _literal_refusal(policy, target) if is_address(target.host) else None
 
 
@@ -195,7 +199,8 @@ def _literal_refusal(policy: EgressPolicy, target: HostPort) -> Refusal | None:
     private = address_refusal(policy, target, (target.host,))
     if private is not None or policy.allow is not None or policy.allow_private:
         return private
-    return Refusal(Reason.IP_LITERAL, f"{target.host} is an address, not a name, and egress.allow does not name it")
+    message = f"{target.host} is an address, not a name, and egress.allow does not name it"
+    return Refusal(Reason.IP_LITERAL, message, _TO_NAME)
 
 
 def address_refusal(
@@ -206,10 +211,16 @@ def address_refusal(
         return None
     for address in addresses:
         if not is_public(address):
-            reason = Reason.IP_LITERAL if address == target.host else Reason.PRIVATE
-            message = f"{target.host} is the private address {address} and egress.allow_private is not set"
-            return Refusal(reason, message)
+            is_literal = address == target.host
+            reason = Reason.IP_LITERAL if is_literal else Reason.PRIVATE
+            what = "a private address" if is_literal else f"the private address {address}"
+            message = f"{target.host} is {what} and egress.allow_private is not set"
+            return Refusal(reason, message, _to_set("allow_private"))
     return None
+
+
+def _to_set(flag: str) -> str:
+    return f"if you trust that host, set egress.{flag} in the manifest"
 
 
 def is_address(host: str) -> bool:

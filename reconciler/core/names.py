@@ -72,5 +72,6 @@ def path_problem(path: str) -> str | None:
         if part in ("", ".", ".."):
             return f"must not contain {part!r} as a folder or file name"
         if disk_name(part) != part:
-            return f"the name {part!r} is not safe on every platform; {disk_name(part)!r} would be"
+            what = "is" if part == path else f"holds the name {part!r}, which is"
+            return f"{what} not safe on every platform; {disk_name(part)!r} would be"
     return None

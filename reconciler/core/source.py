@@ -137,7 +137,8 @@ def web_file(text: str) -> WebFile:
     parts = urlsplit(text)
     if not (parts.hostname or "").strip("."):
         raise ValueError("wanted a URL with a host, such as https://example.com/model.gguf")
-    _ = parts.port  # raises ValueError when it is not a number from 0 to 65535
+    if parts.port == 0:  # raises ValueError itself when it is not a number from 0 to 65535
+        raise ValueError("wanted a port from 1 to 65535")
     if any(ord(ch) <= 32 or ord(ch) == 127 for ch in text):
         raise ValueError("a URL must not contain spaces or control characters")
     return WebFile(text)

@@ -17,6 +17,7 @@ NEAR_SHOWN = 3
 
 MIN_PREFIX = 8
 # As with git: eight hexadecimal digits are unique in any store that fits on a disk, and easy to copy.
+_HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 def pinned(subject: str, observed: ObservedState, *, by: str, at: datetime) -> Directive:
@@ -90,6 +91,20 @@ def object_named(subject: str, known: Iterable[str], sections: tuple[str, ...] =
 
     Raises StalledError (`NoSuchObject` with what is near, `Ambiguous`).
     """
+    return _named(subject, known, sections, _any_of(sections), _listed(sections))
+
+
+def download_named(subject: str, known: Iterable[str], digests: Iterable[Digest]) -> str:
+    """The model, adapter or digest whose download `subject` means.
+
+    Raises StalledError (`NoSuchObject`, `Ambiguous`).
+    """
+    refs = frozenset(known)
+    digest = None if any(ref in refs for ref in _refs(subject)) else _abbreviated(subject, digests)
+    return digest or _named(subject, refs, SECTIONS[:2], "model, adapter or digest", _listed_digests(subject))
+
+
+def _named(subject: str, known: Iterable[str], sections: tuple[str, ...], what: str, listed: str) -> str:
     refs = sorted(ref for ref in set(known) if ref.partition("/")[0] in sections)
     if subject in refs:
         return subject
@@ -101,20 +116,8 @@ def object_named(subject: str, known: Iterable[str], sections: tuple[str, ...] =
     if found:
         return found[0]
     raise StalledError(
-        f"{subject!r} names no {_any_of(sections)} of this machine",
-        reason="NoSuchObject",
-        hint=_near(subject, refs, sections),
+        f"{subject!r} names no {what} of this machine", reason="NoSuchObject", hint=_near(subject, refs) or listed
     )
-
-
-def download_named(subject: str, known: Iterable[str], digests: Iterable[Digest]) -> str:
-    """The model, adapter or digest whose download `subject` means.
-
-    Raises StalledError (`NoSuchObject`, `Ambiguous`).
-    """
-    refs = frozenset(known)
-    digest = None if any(ref in refs for ref in _refs(subject)) else _abbreviated(subject, digests)
-    return digest or object_named(subject, refs, SECTIONS[:2])
 
 
 def _any_of(sections: tuple[str, ...]) -> str:
@@ -122,14 +125,26 @@ def _any_of(sections: tuple[str, ...]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _near(subject: str, refs: list[str], sections: tuple[str, ...]) -> str:
-    """What may have been meant, the nearest first; else where to look."""
+def _near(subject: str, refs: list[str]) -> str:
+    """What may have been meant, the nearest first; empty if nothing is near."""
     names = {ref.partition("/")[2] for ref in refs}
     close = get_close_matches(subject.rpartition("/")[2], names, n=NEAR_SHOWN, cutoff=0.6)
     near = [ref for name in close for ref in refs if ref.partition("/")[2] == name]
-    if near:
-        return f"did you mean {' or '.join(near)}?"
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def _listed(sections: tuple[str, ...]) -> str:
     return f"`reconcile {f'get {sections[0]}' if len(sections) == 1 else 'status'}` lists what there is"
+
+
+def _listed_digests(subject: str) -> str:
+    """Where to look for what `subject` may have been meant to be, and how many digits of a digest it takes."""
+    digits = _digits(subject)
+    if not digits or not _HEXADECIMAL.issuperset(digits):
+        return _listed(SECTIONS[:2])
+    if len(digits) < MIN_PREFIX:
+        return f"a digest needs at least {MIN_PREFIX} of its digits; `reconcile get downloads` lists them"
+    return "`reconcile get downloads` lists the digests that there are"
 
 
 def _entry_ref(subject: str, observed: ObservedState) -> str | None:

@@ -16,7 +16,9 @@ _LATER = frozenset(["oci", "ollama", "s3"])
 _WANTED = "https://…, http://…, hf://ORG/REPO@COMMIT/PATH or file:PATH"
 
 
-_USUAL_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,4})?/(?:[A-Za-z0-9._~%-]*/)*([A-Za-z0-9._~%-]*)").fullmatch
+_USUAL_URL = re.compile(
+    r"https?://[A-Za-z0-9.-]+(?::[1-9][0-9]{0,3})?/(?:[A-Za-z0-9._~%-]*/)*([A-Za-z0-9._~%-]*)"
+).fullmatch
 """Certainly a URL, and its basename; only other texts need the slow look that finds out what is wrong."""
 
 
@@ -50,8 +52,21 @@ def _web(text: str, path: str | None) -> Source:
         url = text if path is None else _appended(text, path)
         return WebFile(url) if _USUAL_URL(url) else web_file(url)
     except ValueError as error:
-        # The error of the standard library quotes what it took for a port, which may be a password.
+        if _has_no_port(text):
+            raise BadValueError("the port in the URL is not one from 1 to 65535") from error
         raise BadValueError("wanted a URL such as https://example.com/model.gguf, without spaces") from error
+
+
+def _has_no_port(url: str) -> bool:
+    """Whether what stands in the place of a port is none; it is not shown, for it may be a password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    try:
+        return parts.port == 0
+    except ValueError:
+        return True
 
 
 def _appended(text: str, path: str) -> str:

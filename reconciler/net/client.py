@@ -23,7 +23,7 @@ from reconciler.net.message import RawHeaders
 from reconciler.net.redirect import STATUSES, Hop, next_hop
 from reconciler.net.request import Call, Headers, OriginRequest
 from reconciler.net.sockets import Trace, Watch
-from reconciler.net.wire import EGRESS_HINT, Resolve, Route, Wire, resolve_by_system
+from reconciler.net.wire import Resolve, Route, Wire, resolve_by_system
 from reconciler.ports import Clock
 
 DRAIN_BYTES = 64 * 1024
@@ -159,7 +159,7 @@ class Session:
             )
         refused = refusal(egress, target, exempt=exempt)
         if refused is not None:
-            raise NetError(Code.EGRESS_DENIED, f"{redact_url(url)}: {refused.message}", hint=EGRESS_HINT)
+            raise NetError(Code.EGRESS_DENIED, f"{redact_url(url)}: {refused.message}", hint=refused.hint)
 
     def _follow(self, hops: tuple[Hop, ...], answer: Answer, entry: _LedgerEntry) -> Hop:
         try:

@@ -24,7 +24,6 @@ Resolve = Callable[[str, int], tuple[str, ...]]
 MAX_CONNECTIONS = 4  # one is in use, the others are kept for the hosts of a chain of redirects
 MAX_ADDRESSES = 4
 # A name with more addresses than this shares one fate; each one tried costs part of the connect timeout.
-EGRESS_HINT = "if you trust that host, allow it in the manifest's egress section"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +97,10 @@ class Wire:
         target = route.target
         addresses = self._resolve(target.host, target.port)
         refused = address_refusal(route.egress, target, addresses, exempt=route.exempt)
-        if refused is not None or not addresses:
-            message = f"{target.host} has no address" if refused is None else refused.message
-            raise NetError(Code.EGRESS_DENIED, message, hint=EGRESS_HINT)
+        if refused is not None:
+            raise NetError(Code.EGRESS_DENIED, refused.message, hint=refused.hint)
+        if not addresses:
+            raise NetError(Code.EGRESS_DENIED, f"{target.host} has no address")
         channel = dial(addresses[:MAX_ADDRESSES], target.port, self._watch, str(target))
         if target.scheme == "https":  # a TLS context costs tens of milliseconds: http alone never makes one
             try:

@@ -274,18 +274,20 @@ def test_a_row_names_the_project_and_the_address_that_was_connected_to(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("policy", "posture", "error"),
+    ("policy", "posture", "error", "lifted_by"),
     [
-        (EgressPolicy(), "public", "allow_http"),
-        (EgressPolicy(allow_http=True), "custom", "private address"),
-        (replace(LOOPBACK, allow=(parse_host_rule("hub.example"),)), "allowlist", "egress.allow"),
+        (EgressPolicy(), "public", "allow_http", "set egress.allow_http"),
+        (EgressPolicy(allow_http=True), "custom", "private address", "set egress.allow_private"),
+        (replace(LOOPBACK, allow=(parse_host_rule("hub.example"),)), "allowlist", "egress.allow", "in egress.allow"),
     ],
 )
 def test_a_refused_request_is_in_the_ledger_with_the_reason(
-    rig: Rig, origin: OriginSimulator, policy: EgressPolicy, posture: str, error: str
+    rig: Rig, origin: OriginSimulator, policy: EgressPolicy, posture: str, error: str, lifted_by: str
 ) -> None:
     rig.egress = policy
-    failure(rig, origin.url("/m?token=hunter2", host="me:hunter2@127.0.0.1"))
+    hint = failure(rig, origin.url("/m?token=hunter2", host="me:hunter2@127.0.0.1")).hint
+    assert hint is not None
+    assert lifted_by in hint
     found = row_of(rig)
     assert (found["decision"], found["reason_code"], found["posture"]) == ("deny", "egress-denied", posture)
     assert error in found["error"]
@@ -297,7 +299,8 @@ def test_a_refused_request_is_in_the_ledger_with_the_reason(
 def test_a_name_that_leads_inside_is_in_the_ledger_as_denied(tmp_path: Path, origin: OriginSimulator) -> None:
     session = Session(SystemClock(), resolve=lambda host, port: ("127.0.0.1",))
     rig = Rig(tmp_path, egress=EgressPolicy(allow_http=True), session=session)
-    failure(rig, origin.url("/m", host="models.example"))
+    error = failure(rig, origin.url("/m", host="models.example"))
+    assert error.hint == "if you trust that host, set egress.allow_private in the manifest"
     found = row_of(rig)
     assert (found["decision"], found["reason_code"]) == ("deny", "egress-denied")
     assert "private address 127.0.0.1" in found["error"]

@@ -68,6 +68,24 @@ def test_a_second_writer_is_told_who_the_first_is_and_changes_nothing(
     assert (tmp_path / "state" / "lock").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("reconcile manifests", "it follows its manifests by itself: change them, or stop it"),
+        ("reconcile verify big", "it verifies at the times of schedule.verify: set it in a manifest, or stop it"),
+        ("reconcile gc", "it prunes by itself, at the times of schedule.prune if it is set: wait for it, or stop it"),
+    ],
+)
+@pytest.mark.usefixtures("holder")
+def test_beside_a_service_each_command_is_told_what_the_service_does_of_it(
+    tmp_path: Path, command: str, hint: str
+) -> None:
+    with pytest.raises(WriterLockedError) as caught:
+        WriterLock(tmp_path / "state").acquire(command=command, started_at=STARTED)
+
+    assert caught.value.hint == hint
+
+
 def test_a_killed_writer_holds_nothing(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()

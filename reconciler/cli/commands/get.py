@@ -18,7 +18,7 @@ from reconciler.settings import Output, Settings
 WATCH_S = 1.0
 # Of downloads that run, before their rate is shown: less says more about buffers, and people would not wait for more.
 
-Registered = Literal["models", "adapters", "blobs", "directives", "conditions"]
+Registered = Literal["models", "adapters", "directives", "conditions"]
 What = Literal[
     "models", "slots", "adapters", "downloads", "jobs", "blobs", "history", "egress", "directives", "conditions"
 ]
@@ -62,6 +62,9 @@ def _listing(what: What, limit: int, context: Context, settings: Settings) -> Li
         case "slots":
             ready = inventory.ready_conditions(assembly.read_registry(settings))
             return slot_list.slots(assembly.observe_now(settings), ready)
+        case "blobs":
+            snapshot, observed = assembly.read_registry(settings), assembly.observe_now(settings)
+            return inventory.blobs(snapshot, observed, assembly.read_needs(settings))
         case "history":
             return inventory.history(assembly.read_history(settings, limit))
         case "egress":
@@ -91,8 +94,6 @@ def _registered(what: Registered, snapshot: RegistrySnapshot) -> Listing:
             return inventory.weights(snapshot, Kind.MODEL)
         case "adapters":
             return inventory.weights(snapshot, Kind.ADAPTER)
-        case "blobs":
-            return inventory.blobs(snapshot)
         case "directives":
             return inventory.directives(snapshot)
         case "conditions":

@@ -8,22 +8,28 @@ from dataclasses import dataclass
 
 from reconciler.cli.options import NOWHERE, Given, OutputOption, Places
 from reconciler.cli.render.diagnostics import error_lines
-from reconciler.cli.render.inventory import blob_status, directive_document, job_document, job_stand, ready_conditions
+from reconciler.cli.render.inventory import (
+    blob_status,
+    directive_document,
+    held_blobs,
+    held_bytes,
+    job_document,
+    job_stand,
+    ready_conditions,
+    store_errors,
+)
 from reconciler.cli.render.table import prose_table
 from reconciler.cli.render.text import count, printable, time_of, wrap
 from reconciler.cli.reporting import reporter
-from reconciler.core.digest import Digest
-from reconciler.core.observed import ObservedState, StoreStatus
+from reconciler.core.observed import ObservedState
 from reconciler.core.quantity import format_size
-from reconciler.core.report import Diagnostic, Exit
+from reconciler.core.report import Exit
 from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.core.status import Condition
 from reconciler.plan.document import JsonObject, condition_document, error_documents
 from reconciler.plan.holds import node_hold, told
 from reconciler.settings import Settings
 from reconciler.writer_lock import writer_of
-
-_AS_IT_WAS = "what is listed is how things stood before; mount the disk or pass the right --store-dir"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +54,17 @@ def status(*, output: OutputOption = None, places: Places = NOWHERE, context: Gi
     settings = context.settings(state_dir=places.state_dir, store_dir=places.store_dir, output=output)
     snapshot = context.assembly().read_registry(settings)
     observed = context.assembly().observe_now(settings)
-    node, held = observed.node, _held(snapshot, observed)
+    held = _held(snapshot, observed)
     lines = _lines(settings, snapshot, held, context.terminal.width)
     printer = reporter(context.terminal, settings, context.argv)
-    if node.store is not StoreStatus.MISSING:
+    missing = store_errors(observed)
+    if not missing:
         printer.show_document(_document(settings, snapshot, held), lines)
         return int(Exit.OK)
-    # What the registry says was so before the store went away; the next run would say StoreMissing.
-    error = Diagnostic("StoreMissing", node.store_problem, hint=_AS_IT_WAS)
     exit_code = Exit.FAILED
-    errors: JsonObject = {"exit_code": int(exit_code), "errors": error_documents([error])}
+    errors: JsonObject = {"exit_code": int(exit_code), "errors": error_documents(missing)}
     printer.show_document(_document(settings, snapshot, held) | errors, lines)
-    context.terminal.tell(*error_lines([error]))
+    context.terminal.tell(*error_lines(missing))
     return int(exit_code)
 
 
@@ -104,20 +109,11 @@ def _row(condition: Condition, ready: Condition | None) -> tuple[str, ...]:
 
 
 def _held(snapshot: RegistrySnapshot, observed: ObservedState) -> _Held:
-    whole = (blob.size_bytes or 0 for blob in snapshot.blobs.values() if blob.verified_at is not None)
-    incomplete = (digest for digest, blob in snapshot.blobs.items() if blob.verified_at is None)
-    found = [blob for digest in incomplete if (blob := observed.blobs.get(digest)) is not None]
-    part_bytes = sum(blob.part_bytes or 0 for blob in found)
-    unproved_bytes = sum(blob.size_bytes or 0 for blob in found)
-    held = (
-        blob for digest, blob in snapshot.blobs.items() if blob.verified_at is not None or _has_bytes(observed, digest)
-    )
-    return _Held(sum(whole) + unproved_bytes + part_bytes, part_bytes, Counter(map(blob_status, held)))
-
-
-def _has_bytes(observed: ObservedState, digest: Digest) -> bool:
-    blob = observed.blobs.get(digest)
-    return blob is not None and (blob.place is not None or bool(blob.part_bytes))
+    blobs = held_blobs(snapshot, observed)
+    incomplete = (observed.blobs[blob.digest] for blob in blobs if blob.verified_at is None)
+    part_bytes = sum(blob.part_bytes or 0 for blob in incomplete)
+    size_bytes = sum(held_bytes(blob, observed) or 0 for blob in blobs)
+    return _Held(size_bytes, part_bytes, Counter(map(blob_status, blobs)))
 
 
 def _blobs(held: _Held) -> str:

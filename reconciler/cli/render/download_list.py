@@ -8,7 +8,7 @@ from datetime import datetime
 from reconciler.assembly import Downloads
 from reconciler.cli.rate import format_rate
 from reconciler.cli.render.inventory import Listing, job_document, job_stand
-from reconciler.cli.render.text import time_of, without_code
+from reconciler.cli.render.text import code_and_why, time_of
 from reconciler.core.digest import Digest
 from reconciler.core.job import Code, Job, JobState, reason_of
 from reconciler.core.quantity import format_duration, format_size
@@ -45,12 +45,13 @@ def jobs(found: Downloads) -> Listing:
             str(j.attempts),
             j.code or "-",
             time_of(j.next_attempt_at),
-            without_code(j.message, j.code),
+            code_and_why(j.message, j.code)[1],
         )
         for j, position in ordered
     )
     head = ("DIGEST", "KIND", "STATE", "QUEUE", "TRIES", "CODE", "NEXT TRY", "MESSAGE")
-    return Listing(head, rows, tuple({**job_document(job), "position": place} for job, place in ordered), prose=True)
+    documents = tuple({**job_document(job), "position": place} for job, place in ordered)
+    return Listing(head, rows, documents, prose=True, spare=("KIND", "TRIES", "QUEUE"))
 
 
 def downloads(found: Downloads) -> Listing:
@@ -79,7 +80,10 @@ def _in_order(found: Downloads) -> Iterator[tuple[Job, int | None]]:
 
     def turn(job: Job) -> tuple[object, ...]:
         at_s = (job.next_attempt_at or job.updated_at).timestamp()
-        line = (0, False, at_s) if job.state is not JobState.QUEUED else _line(job, found.needed.get(job.digest), at_s)
+        line: tuple[object, ...] = (0, False, at_s)
+        if job.state is JobState.QUEUED:
+            # The next run queues it anew: the urgent first, then as declared, whatever has begun before.
+            line = _line(job, found.needed.get(job.digest), at_s) if found.is_at_work else ()
         return _ORDER.index(job.state), *line, rank.get(job.digest, len(rank)), job.digest
 
     place = 0
@@ -113,31 +117,33 @@ def _row(digest: Digest, job: Job | None, place: int | None, found: Downloads) -
 
 
 def _why(digest: Digest, job: Job | None, found: Downloads) -> str:
-    """Why it stands where it does, and until when: what rests or has no job, as its object says."""
-    own = "" if job is None else _own_reason(job)
-    if own and job is not None and job.state is not JobState.CANCELED:
-        return own
-    if job is not None and job.state not in (JobState.PAUSED, JobState.CANCELED):
-        return "for a permit" if job.state is JobState.QUEUED and job.code is None else ""
+    """Why it stands where it does, and until when: what rests, as its directive says, and without a job, its object."""
+    if digest in found.holds:
+        return found.holds[digest]
+    if job is not None:
+        is_ready = job.state is JobState.QUEUED and job.code is None
+        awaited = "a permit" if found.is_at_work else "the next run"
+        return _own_reason(job) or (f"for {awaited}" if is_ready else "")
     need = found.needed.get(digest)
     told = [found.conditions[ref] for ref in (need.owners if need else ()) if ref in found.conditions]
     if not told or told[0].reason == reason_of(Code.INTERRUPTED):
-        return own
+        return ""
     return told[0].message if told[0].reason in HELD_REASONS else f"{told[0].reason}: {told[0].message}"
 
 
 def _own_reason(job: Job) -> str:
     next_try = "" if job.next_attempt_at is None else f"next try {time_of(job.next_attempt_at)}"
-    code = "" if job.code is None or job.code == job_stand(job) else job.code
-    standing = ", ".join(part for part in (code, next_try) if part)
-    return ": ".join(part for part in (standing, without_code(job.message, job.code)) if part)
+    code, why = code_and_why(job.message, job.code)
+    standing = ", ".join(part for part in ("" if code == job_stand(job) else code, next_try) if part)
+    return ": ".join(part for part in (standing, why) if part)
 
 
 def _total_bytes(digest: Digest, found: Downloads) -> int | None:
     """As declared, else as its source told."""
     need = found.needed.get(digest)
     declared = None if need is None else need.size_bytes
-    return found.sizes.get(digest) if declared is None else declared
+    part = found.parts.get(digest)
+    return declared if declared is not None or part is None else part.total_bytes
 
 
 def _share(part: PartStat | None, total_bytes: int | None) -> str:

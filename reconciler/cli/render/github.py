@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from reconciler.cli.render.text import printable, without_code
+from reconciler.cli.render.text import code_and_why, printable
 from reconciler.cli.render.tree import (
     NOTHING,
     NOTHING_BUT,
@@ -113,8 +113,7 @@ def _blocked(plan: Plan, action: Action) -> str:
 
 
 def _result(result: Result) -> str:
-    message = without_code(result.message, result.code)
-    detail = ": ".join(part for part in (str(result.code or ""), message) if part)
+    detail = ": ".join(part for part in code_and_why(result.message, result.code) if part)
     shown = result.status is not ResultStatus.DONE and detail
     return _cell(f"{result.status}: {detail}" if shown else str(result.status))
 

@@ -14,12 +14,15 @@ from reconciler.core.entry import Entry
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.job import Code, Job
 from reconciler.core.ledger import ledger_document
-from reconciler.core.observed import BlobRow
+from reconciler.core.observed import BlobRow, ObservedState, StoreStatus
 from reconciler.core.quantity import format_size
 from reconciler.core.report import Diagnostic
 from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.core.status import Condition, ConditionType
 from reconciler.plan.document import JsonObject, condition_document, instant
+from reconciler.plan.needs import Need
+
+_AS_IT_WAS = "what is listed is how things stood before; mount the disk or pass the right --store-dir"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +51,46 @@ def weights(snapshot: RegistrySnapshot, kind: Kind) -> Listing:
     return Listing(("NAME", "READY", "SIZE", "FILES", "PROVIDER", "LABELS"), rows, documents)
 
 
-def blobs(snapshot: RegistrySnapshot) -> Listing:
-    """The digests this node owns."""
-    owners = owners_by_digest(snapshot.entries.values())
-    found = [snapshot.blobs[digest] for digest in sorted(snapshot.blobs)]
+def blobs(snapshot: RegistrySnapshot, observed: ObservedState, needed: Mapping[Digest, Need]) -> Listing:
+    """The blobs of this node, and who has or wants them."""
+    owners = _owners(snapshot, needed)
+    found = held_blobs(snapshot, observed)
     rows = tuple(
         (
             b.digest,
-            _bytes(b.size_bytes),
+            _bytes(held_bytes(b, observed)),
             blob_status(b),
             time_of(b.unreferenced_at),
             ", ".join(owners.get(b.digest, ())),
         )
         for b in found
     )
-    documents = tuple(_blob_document(blob, owners.get(blob.digest, ())) for blob in found)
-    return Listing(("DIGEST", "SIZE", "STATUS", "UNREFERENCED SINCE", "FOR"), rows, documents)
+    documents = tuple(_blob_document(blob, observed, owners.get(blob.digest, ())) for blob in found)
+    head = ("DIGEST", "SIZE", "STATUS", "UNREFERENCED SINCE", "FOR")
+    return Listing(head, rows, documents, errors=store_errors(observed))
+
+
+def held_blobs(snapshot: RegistrySnapshot, observed: ObservedState) -> tuple[BlobRow, ...]:
+    """The digests this node owns, sorted, but none that is not verified and of which there is not one byte."""
+    rows = (snapshot.blobs[digest] for digest in sorted(snapshot.blobs))
+    return tuple(row for row in rows if row.verified_at is not None or held_bytes(row, observed) is not None)
+
+
+def held_bytes(row: BlobRow, observed: ObservedState) -> int | None:
+    """What a blob takes up: an incomplete one, what is on disk of it. None: unknown, or not one byte."""
+    found = observed.blobs.get(row.digest)
+    if row.verified_at is not None:
+        return row.size_bytes
+    if found is None or (found.place is None and not found.part_bytes):
+        return None
+    return (found.size_bytes or 0) + (found.part_bytes or 0)
+
+
+def store_errors(observed: ObservedState) -> tuple[Diagnostic, ...]:
+    """That the store is away, so that what is told of it is what the registry knows from before."""
+    if observed.node.store is not StoreStatus.MISSING:
+        return ()
+    return (Diagnostic("StoreMissing", observed.node.store_problem, hint=_AS_IT_WAS),)
 
 
 def history(found: Iterable[HistoryRow]) -> Listing:
@@ -100,6 +127,14 @@ def conditions(found: Iterable[Condition]) -> Listing:
     )
     head = ("OBJECT", "TYPE", "STATUS", "REASON", "NEXT TRY", "MESSAGE")
     return Listing(head, rows, tuple(condition_document(c) for c in kept), prose=True)
+
+
+def _owners(snapshot: RegistrySnapshot, needed: Mapping[Digest, Need]) -> Mapping[Digest, tuple[str, ...]]:
+    """Who has or wants each digest, sorted: a model is registered only when all of it is there."""
+    owners = {digest: {*refs} for digest, refs in owners_by_digest(snapshot.entries.values()).items()}
+    for digest, need in needed.items():
+        owners.setdefault(digest, set()).update(need.owners)
+    return {digest: tuple(sorted(refs)) for digest, refs in owners.items()}
 
 
 def owners_by_digest(entries: Iterable[Entry]) -> Mapping[Digest, tuple[str, ...]]:
@@ -188,10 +223,12 @@ def _entry_document(entry: Entry, snapshot: RegistrySnapshot) -> JsonObject:
     }
 
 
-def _blob_document(blob: BlobRow, owners: tuple[str, ...]) -> JsonObject:
+def _blob_document(blob: BlobRow, observed: ObservedState, owners: tuple[str, ...]) -> JsonObject:
+    found = observed.blobs.get(blob.digest)
     return {
         "digest": blob.digest,
         "bytes": blob.size_bytes,
+        "part_bytes": None if found is None else found.part_bytes,
         "status": blob_status(blob),
         "for": list(owners),
         "owned_at": instant(blob.owned_at),

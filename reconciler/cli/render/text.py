@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import unicodedata
 from datetime import datetime
 
+from reconciler.core.job import Code
+
+_SOURCE_FAILED = re.compile(rf": (?:{'|'.join(Code)}): ")
 _RESET = "\x1b[0m"
 COLOURS = {"+": "\x1b[32m", "~": "\x1b[33m", ">": "\x1b[36m", "-": "\x1b[31m", "!": "\x1b[1;31m"}
 
@@ -84,9 +88,14 @@ def on_one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def without_code(message: str, code: str | None) -> str:
-    """`message` for a line that names `code`: what a failed source says of itself begins with its URL and its code."""
-    return message.replace(f": {code}: ", ": ") if code else message
+def code_and_why(message: str, code: str | None) -> tuple[str, str]:
+    """(code, message) for a line that may name the code: what a failed source says begins with its URL and its code.
+
+    Of several sources each keeps its own, and none stands for all: then there is no code to name.
+    """
+    if sum(_SOURCE_FAILED.search(part) is not None for part in message.split("; ")) > 1:
+        return "", message
+    return (code, message.replace(f": {code}: ", ": ")) if code else ("", message)
 
 
 def coloured(text: str, sign: str, *, colour: bool) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from reconciler.cli.render.text import (
     cells,
+    code_and_why,
     coloured,
     count,
     elide,
@@ -19,7 +20,6 @@ from reconciler.cli.render.text import (
     paragraphs,
     printable,
     time_of,
-    without_code,
     wrap,
 )
 from reconciler.core.action import (
@@ -325,10 +325,10 @@ def _problem_lines(report: RunReport, actions: Mapping[str, Action], result: Res
     sign = "!" if result.status is ResultStatus.FAILED else "~"
     # What a later pass of the run added is known by its id alone.
     what = _name(action, result.id)
-    code = f" ({result.code})" if result.code else ""
+    code, why = code_and_why(result.message, result.code)
     when = _when_next(report, action) if action else ""
-    message = in_words(without_code(result.message, result.code), actions) or "no reason"
-    return _noted(sign, f"{result.status} {what}{code}: {message}{when}", style)
+    message = in_words(why, actions) or "no reason"
+    return _noted(sign, f"{result.status} {what}{f' ({code})' if code else ''}: {message}{when}", style)
 
 
 def _is_withheld(result: Result) -> bool:

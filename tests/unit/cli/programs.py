@@ -10,6 +10,7 @@ from reconciler import assembly
 from reconciler.assembly import Downloads, Observer, RunOptions, SchemaName, ServeOptions, Service, VerifyReport
 from reconciler.cli.main import main
 from reconciler.cli.terminal import Terminal
+from reconciler.core.digest import Digest
 from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
 from reconciler.core.observed import NodeFacts, ObservedState, StoreStatus
@@ -17,6 +18,7 @@ from reconciler.core.report import Diagnostic, Exit, RunReport
 from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.loop.down import TakenDown
 from reconciler.loop.steering import Decision, Deed
+from reconciler.plan.needs import Need
 from reconciler.settings import Settings
 from tests.unit.cli.plans import AT
 
@@ -36,6 +38,7 @@ class FakeProgram:
     snapshot: RegistrySnapshot = NOTHING_KNOWN
     observed: ObservedState = field(default_factory=lambda: ObservedState(NodeFacts(StoreStatus.READY)))
     downloads: Downloads = field(default_factory=lambda: Downloads({}, {}, {}, AT))
+    needed: Mapping[Digest, Need] = field(default_factory=dict[Digest, Need])
     subjects: Mapping[str, str] = field(default_factory=dict[str, str])
     history: tuple[HistoryRow, ...] = ()
     ledger: tuple[LedgerRow, ...] = ()
@@ -101,6 +104,10 @@ class FakeProgram:
     def read_downloads(self, settings: Settings, watch_s: float = 0.0) -> Downloads:
         self._enter(settings)
         return replace(self.downloads, jobs=self.downloads.jobs or self.snapshot.jobs)
+
+    def read_needs(self, settings: Settings) -> Mapping[Digest, Need]:
+        self._enter(settings)
+        return self.needed
 
     def pin(self, settings: Settings, subject: str, remove: bool) -> str:
         self._enter(settings, subject, remove)

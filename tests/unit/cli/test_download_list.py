@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.assembly import Downloads
-from reconciler.cli.render.download_list import downloads
+from reconciler.cli.render.download_list import downloads, jobs
 from reconciler.cli.render.table import folded, prose_table
 from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.status import Condition, ConditionType
@@ -140,10 +140,10 @@ def on_its_way() -> Downloads:
     found = made(
         job("a", JobState.DOWNLOADING),
         replace(job("b", JobState.WAITING, next_s=3600, code=Code.HTTP), message=failed),
-        parts={"a": part(45_100_000, seconds=1)},
+        parts={"a": replace(part(45_100_000, seconds=1), total_bytes=90_900_000)},
         wanted=(model("qwen2.5-coder-32b", file("a", size=None)), model("n", "b")),
     )
-    return replace(found, sizes={digest("a"): 90_900_000}, bytes_per_s={digest("a"): 12_300_000.0})
+    return replace(found, bytes_per_s={digest("a"): 12_300_000.0})
 
 
 def test_downloads_say_how_far_they_are_how_fast_and_why_they_wait() -> None:
@@ -166,6 +166,14 @@ def test_downloads_fit_a_terminal_without_what_tells_least() -> None:
     why = "http, next try 2026-01-05T13:00:00Z: https://a.example/models/other.gguf: answered HTTP 503"
     assert " ".join(line.strip() for line in lines[3:]) == why
     assert max(map(len, lines)) <= 80
+
+
+def test_jobs_on_a_narrow_terminal_keep_times_whole() -> None:
+    waiting = job("a", JobState.WAITING, next_s=3600, code=Code.RESUME_CONTENT_RANGE)
+    listing = jobs(made(waiting))
+    head, rows = folded(listing.head, listing.rows, listing.spare, 80, prose=True)
+
+    assert prose_table(head, rows, 80)[1].endswith("  resume-content-range  2026-01-05T13:00:00Z")
 
 
 def test_what_nothing_wants_keeps_its_digest_on_a_narrow_terminal() -> None:
@@ -241,17 +249,56 @@ def test_times_of_files_are_exact_to_the_microsecond() -> None:
 @pytest.mark.parametrize(
     ("state", "reason", "message", "why"),
     [
-        (JobState.PAUSED, "Paused", "paused by kim since 2026-01-05T12:00:00Z", "paused by kim since 2026-01-05"),
-        (JobState.CANCELED, "Canceled", "canceled by kim", "canceled by kim"),
+        (None, "Paused", "paused by kim since 2026-01-05T12:00:00Z", "paused by kim since 2026-01-05"),
         (None, "SizeLimit", "larger than budgets.max_size", "SizeLimit: larger than budgets.max_size"),
         (JobState.QUEUED, "Progressing", "fetch: not in the store", "for a permit"),
     ],
 )
 def test_what_does_not_run_says_why(state: JobState | None, reason: str, message: str, why: str) -> None:
-    jobs = () if state is None else (job("a", state, code=Code.CANCELED if state is JobState.CANCELED else None),)
-    found = made(*jobs, parts={"a": part(7, hours=1)}, wanted=(model("a"),))
+    known = () if state is None else (job("a", state),)
+    found = made(*known, parts={"a": part(7, hours=1)}, wanted=(model("a"),))
     condition = Condition("models/a", ConditionType.READY, False, reason, message, "r", NOW)
 
     text = out("downloads", replace(found, conditions={"models/a": condition}))
 
     assert f"models/a  {why}" in text
+
+
+@pytest.mark.parametrize("state", [JobState.PAUSED, JobState.CANCELED])
+def test_what_rests_says_what_the_directive_says_that_decides(state: JobState) -> None:
+    found = made(job("a", state, code=Code.CANCELED if state is JobState.CANCELED else None), wanted=(model("a"),))
+    other = Condition("models/a", ConditionType.READY, False, "Paused", "paused by root", "r", NOW)
+    decides = {digest("a"): "canceled by kim: enough"}
+
+    text = out("downloads", replace(found, conditions={"models/a": other}, holds=decides))
+
+    assert "models/a  canceled by kim: enough" in text
+
+
+def test_without_a_process_the_queue_is_in_the_order_of_the_next_run() -> None:
+    urgent = replace(model("u"), priority=5)
+    interrupted = job("a", JobState.QUEUED, at_s=99, code=Code.INTERRUPTED)
+    again = replace(job("c", JobState.QUEUED), message="no room")
+    queued = (interrupted, job("b", JobState.QUEUED), again, job("u", JobState.QUEUED, at_s=200))
+    found = made(*queued, wanted=(model("a"), model("b"), model("c"), urgent))
+
+    shown = items("jobs", replace(found, is_at_work=False))
+
+    assert [(each["digest"], each["position"]) for each in shown] == [
+        (digest("u"), 1), (digest("a"), 2), (digest("b"), 3), (digest("c"), 4),
+    ]  # fmt: skip
+
+
+def test_without_a_process_what_is_queued_is_so_for_the_next_run() -> None:
+    found = made(job("a", JobState.QUEUED), wanted=(model("a"),))
+
+    assert out("downloads", found).endswith("models/a  for a permit\n")
+    assert out("downloads", replace(found, is_at_work=False)).endswith("models/a  for the next run\n")
+
+
+def test_of_several_failed_sources_each_keeps_its_code_in_its_place() -> None:
+    why = "https://a.example/x: not-found: answered HTTP 404; https://b.example/x: unauthorized: answered HTTP 403"
+    found = made(replace(job("a", JobState.ERROR, code=Code.UNAUTHORIZED), message=why), wanted=(model("a"),))
+
+    assert out("downloads", found).endswith(f"models/a  {why}\n")
+    assert out("jobs", found).endswith(f"  unauthorized  -         {why}\n")

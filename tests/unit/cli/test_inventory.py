@@ -18,7 +18,8 @@ from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.observed import BlobObserved, BlobRow, NodeFacts, ObservedState, SlotObserved, StoreStatus
 from reconciler.core.slot import SlotRecord
 from reconciler.core.status import Condition, ConditionType
-from tests.builders import digest
+from reconciler.plan.needs import needs
+from tests.builders import desired, digest, model
 from tests.ledger import check_ledger_document
 from tests.unit.cli.plans import AT, FILES, MINILM, OLD, SPEC, TARGET, waiting_condition
 from tests.unit.cli.programs import NOTHING_KNOWN, FakeProgram, run
@@ -195,6 +196,51 @@ def test_status_counts_what_incomplete_blobs_have_so_far_and_nothing_that_is_not
     assert "Blobs: 3 (99.9 MB), 1 incomplete, 1 quarantined" in run(program, "status").out.splitlines()
     found = json.loads(run(program, "status", "-o", "json").out)["blobs"]
     assert (found["bytes"], found["part_bytes"], found["incomplete"]) == (99_869_376, 9_000_000, 1)
+
+
+def half_here() -> FakeProgram:
+    """Wanted: one digest with a part of its bytes, one without a byte, one whose model is not registered yet."""
+    begun, bare, early = digest("begun"), digest("bare"), digest("early")
+    rows = {**SNAPSHOT.blobs, begun: BlobRow(begun, AT), bare: BlobRow(bare, AT), early: BlobRow(early, AT, 70, AT)}
+    parts = {begun: BlobObserved(begun, rows[begun], None, None, 9_000_000)}
+    wanted = desired(model("m", "begun", "bare", "early"), model("twin", "begun"))
+    found = replace(OBSERVED, blobs=parts)
+    return FakeProgram(snapshot=replace(SNAPSHOT, blobs=rows), observed=found, needed=needs(wanted))
+
+
+def test_blobs_are_those_with_bytes_on_disk_and_say_who_wants_them() -> None:
+    _, *rows = run(half_here(), "get", "blobs").out.splitlines()
+    shown = {row.split("  ")[0]: " ".join(row.split()[1:]) for row in rows}
+
+    assert shown == {
+        MINILM: "90.9 MB verified - models/all-minilm-l6-v2",
+        OLD: "1.0 kB quarantined 2026-11-21T12:00:00Z",
+        digest("begun"): "9.0 MB incomplete - models/m, models/twin",
+        digest("early"): "70 B verified - models/m",
+    }
+
+
+def test_blobs_as_json_are_the_same_and_an_incomplete_one_has_no_size_but_a_part() -> None:
+    found = {item["digest"]: item for item in json.loads(run(half_here(), "get", "blobs", "-o", "json").out)["items"]}
+
+    assert found.keys() == {MINILM, OLD, digest("begun"), digest("early")}
+    begun, early = found[digest("begun")], found[digest("early")]
+    assert (begun["bytes"], begun["part_bytes"], begun["for"]) == (None, 9_000_000, ["models/m", "models/twin"])
+    assert (early["bytes"], early["part_bytes"], early["for"]) == (70, None, ["models/m"])
+
+
+def test_status_counts_the_blobs_that_are_listed() -> None:
+    assert "Blobs: 4 (99.9 MB), 1 incomplete, 1 quarantined" in run(half_here(), "status").out.splitlines()
+
+
+def test_blobs_of_a_store_that_is_away_are_as_they_were_and_incomplete_ones_are_not_known() -> None:
+    program = half_here()
+    program.observed = ObservedState(NodeFacts(StoreStatus.MISSING, "the store directory /s has no store.json"))
+
+    ran = run(program, "get", "blobs")
+
+    assert (ran.code, len(ran.out.splitlines())) == (1, 4)
+    assert ran.err.startswith("reconcile: the store directory /s has no store.json\n  hint: ")
 
 
 def test_status_of_a_fresh_node() -> None:

@@ -309,7 +309,7 @@ def test_a_download_that_starts_over_is_shown_growing_again() -> None:
     assert len(err.getvalue().splitlines()) == 4
 
 
-def test_a_source_and_its_code_are_told_once() -> None:
+def test_the_only_source_has_its_code_in_front_and_of_several_each_keeps_its_own() -> None:
     err = io.StringIO()
     watching = display(err)
     watching.planned(first_converge())
@@ -317,10 +317,14 @@ def test_a_source_and_its_code_are_told_once() -> None:
     watching.progress((), (Job(MINILM, JobKind.FETCH, JobState.WAITING, 1, AT, Code.HTTP, why, AT),))
     why = "https://a.example/x: not-found: answered HTTP 404"
     watching.acted(fetch(), Result(fetch().id, ResultStatus.FAILED, Code.NOT_FOUND, why))
+    why = f"{why}; https://b.example/x: unauthorized: answered HTTP 403"
+    watching.acted(fetch(), Result(fetch().id, ResultStatus.FAILED, Code.UNAUTHORIZED, why))
     assert err.getvalue().splitlines() == [
-        "waiting models/all-minilm-l6-v2 (http): https://a.example/x: answered HTTP 503; "
+        "waiting models/all-minilm-l6-v2: https://a.example/x: http: answered HTTP 503; "
         "https://b.example/x: connect: refused; next try 2026-11-21T12:00:00Z",
         "failed fetch models/all-minilm-l6-v2 (not-found): https://a.example/x: answered HTTP 404",
+        "failed fetch models/all-minilm-l6-v2: https://a.example/x: not-found: answered HTTP 404; "
+        "https://b.example/x: unauthorized: answered HTTP 403",
     ]
 
 

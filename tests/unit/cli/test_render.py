@@ -148,6 +148,13 @@ def test_annotations_and_summary_call_actions_what_people_call_them() -> None:
     assert need.id not in "\n".join(lines)
 
 
+def test_a_summary_names_no_code_for_all_of_several_sources() -> None:
+    made = first_converge()
+    why = "https://a.example/x: not-found: answered HTTP 404; https://b.example/x: unauthorized: answered HTTP 403"
+    report = RunReport(Exit.FAILED, made, (Result(made.actions[0].id, ResultStatus.FAILED, Code.UNAUTHORIZED, why),))
+    assert any(line.endswith(f"| failed: {why} |") for line in github.summary(report, ""))
+
+
 def test_too_many_annotations_say_how_many_more_there_are() -> None:
     lines = github.annotate([BAD] * 200)
     assert len(lines) == github.MAX_ANNOTATIONS

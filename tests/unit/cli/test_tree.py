@@ -241,6 +241,14 @@ def test_the_code_of_a_failed_source_is_told_once() -> None:
     assert told in render_outcome(RunReport(Exit.FAILED, made, (failed,)), Style(None))
 
 
+def test_of_several_failed_sources_each_keeps_its_code_and_none_stands_for_all() -> None:
+    made = plan(fetch())
+    why = "https://a.example/x: not-found: answered HTTP 404; https://b.example/x: unauthorized: answered HTTP 403"
+    failed = Result(made.actions[0].id, ResultStatus.FAILED, Code.UNAUTHORIZED, why)
+    told = f"  ! failed fetch models/all-minilm-l6-v2: {why}"
+    assert told in render_outcome(RunReport(Exit.FAILED, made, (failed,)), Style(None))
+
+
 def test_a_block_names_the_source_only_if_there_are_others() -> None:
     block = Block("EgressDenied", Code.EGRESS_DENIED, f"{HUB.redacted}: huggingface.co is not in egress.allow")
     told = "      blocked: EgressDenied: huggingface.co is not in egress.allow"

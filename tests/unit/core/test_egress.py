@@ -176,7 +176,7 @@ def test_an_empty_list_allows_nothing() -> None:
 
 def test_an_allowed_private_address_still_needs_its_flag() -> None:
     assert _refused(_policy("127.0.0.1:8080"), "https://127.0.0.1:8080/a") == (
-        "127.0.0.1 is the private address 127.0.0.1 and egress.allow_private is not set"
+        "127.0.0.1 is a private address and egress.allow_private is not set"
     )
     assert _refused(_policy("127.0.0.1:8080", private=True), "https://127.0.0.1:8080/a") is None
     assert _refused(_policy("127.0.0.1:8080", private=True), "https://127.0.0.1:9090/a") is not None
@@ -270,8 +270,29 @@ def test_every_resolved_address_must_be_public() -> None:
 
     assert address_refusal(EgressPolicy(), target, ("8.8.8.8", "2606:4700::1111")) is None
     assert address_refusal(EgressPolicy(), target, ("8.8.8.8", "10.0.0.1")) == Refusal(
-        Reason.PRIVATE, "example.com is the private address 10.0.0.1 and egress.allow_private is not set"
+        Reason.PRIVATE,
+        "example.com is the private address 10.0.0.1 and egress.allow_private is not set",
+        "if you trust that host, set egress.allow_private in the manifest",
     )
+
+
+@pytest.mark.parametrize(
+    ("policy", "url", "hint"),
+    [
+        (EgressPolicy(), "http://example.com/a", "if you trust that host, set egress.allow_http in the manifest"),
+        (EgressPolicy(), "ftp://example.com/a", None),
+        (EgressPolicy(), "https://10.0.0.1/a", "if you trust that host, set egress.allow_private in the manifest"),
+        (EgressPolicy(), "https://8.8.8.8/a", "if you trust that host, name it in egress.allow"),
+        (_policy("10.0.0.1"), "https://10.0.0.1/a", "if you trust that host, set egress.allow_private in the manifest"),
+        (_policy("hf.co"), "https://example.com/a", "if you trust that host, name it in egress.allow"),
+        (_policy("hf.co:8443"), "https://hf.co/a", "if you trust that host, name it in egress.allow"),
+    ],
+)
+def test_a_refusal_says_what_would_lift_it(policy: EgressPolicy, url: str, hint: str | None) -> None:
+    found = refusal(policy, host_port(url))
+
+    assert found is not None
+    assert found.hint == hint
 
 
 def test_private_addresses_are_allowed_by_flag_or_for_the_exempt_endpoint() -> None:

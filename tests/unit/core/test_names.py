@@ -131,10 +131,10 @@ def test_usual_paths_inside_a_view_are_allowed(path: str) -> None:
         ("a//b", "must not contain '' as a folder or file name"),
         ("./a", "must not contain '.' as a folder or file name"),
         ("a/", "must not contain '' as a folder or file name"),
-        ("a/con/b", "the name 'con' is not safe on every platform; 'con_' would be"),
-        ("a\\..\\b", "the name 'a\\\\..\\\\b' is not safe on every platform; 'a_.._b' would be"),
-        ("a\nb", "the name 'a\\nb' is not safe on every platform; 'a_b' would be"),
-        (".hidden", "the name '.hidden' is not safe on every platform; 'hidden' would be"),
+        ("a/con/b", "holds the name 'con', which is not safe on every platform; 'con_' would be"),
+        ("a\\..\\b", "is not safe on every platform; 'a_.._b' would be"),
+        ("a\nb", "is not safe on every platform; 'a_b' would be"),
+        (".hidden", "is not safe on every platform; 'hidden' would be"),
     ],
 )
 def test_a_path_that_could_leave_its_view_or_be_unreadable_elsewhere_is_refused(path: str, problem: str) -> None:

@@ -11,7 +11,7 @@ from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import StalledError
 from reconciler.core.history import HistoryRow
 from reconciler.core.observed import ObservedState
-from reconciler.loop.subject import chosen, pinned, undeleted, unpinned
+from reconciler.loop.subject import chosen, download_named, pinned, undeleted, unpinned
 from tests.builders import NOW, Found, adapter, blob, digest, entry, foreign, model, observed
 
 
@@ -105,3 +105,24 @@ def test_an_abbreviation_of_two_digests_is_ambiguous() -> None:
 def test_a_pin_is_found_by_a_digest_it_holds() -> None:
     pin = Directive(DirectiveKind.PIN, "adapters/gone", (digest("b"),), "me", NOW)
     assert unpinned(digest("b")[:12], machine(pin)) is pin
+
+
+@pytest.mark.parametrize(
+    ("subject", "message", "hint"),
+    [
+        ("2ca7", "'2ca7' names no model, adapter or digest of this machine",
+         "a digest needs at least 8 of its digits; `reconcile get downloads` lists them"),
+        ("sha256:2CA7", "'sha256:2CA7' names no model, adapter or digest of this machine",
+         "a digest needs at least 8 of its digits; `reconcile get downloads` lists them"),
+        ("2ca72ca7", "'2ca72ca7' names no model, adapter or digest of this machine",
+         "`reconcile get downloads` lists the digests that there are"),
+        ("face-model", "'face-model' names no model, adapter or digest of this machine",
+         "`reconcile status` lists what there is"),
+        ("facf", "'facf' names no model, adapter or digest of this machine", "did you mean models/face?"),
+    ],
+)  # fmt: skip
+def test_a_download_that_is_not_there_is_told_how_digests_are_given(subject: str, message: str, hint: str) -> None:
+    with pytest.raises(StalledError) as caught:
+        download_named(subject, ["models/face"], [digest("a")])
+
+    assert (caught.value.reason, caught.value.message, caught.value.hint) == ("NoSuchObject", message, hint)
