@@ -76,8 +76,9 @@ METRICS_ITEMS = (
     ("`inflight`", "who shares each running job, by digest: `primary`, `followers`, `count`"),
     (
         "`runtime`",
-        "what holds where a manifest says nothing else: `idle_timeout_secs` (left out without a limit), `retries`, "
-        "`retry_backoff_ms` (the first pause; the next ones are longer), `preflight_enabled`",
+        "what holds where a manifest says nothing else: `idle_timeout_secs` (left out without a limit), "
+        "`send_retries` and `stream_retries` (both are `retries`, which counts them together), `retry_backoff_ms` (the "
+        "first pause; the next ones are longer), `preflight_enabled`",
     ),
     ("`states`", "jobs by state"),
     ("`running`", "`done_bytes` and `total_bytes` of all running jobs; the total is null if one is unknown"),

@@ -80,7 +80,7 @@ def test_permits_the_queue_and_what_runs_are_shown(machine: Machine, origin: Ori
         }  # fmt: skip
         assert counted["jobs"][sha256(BIG)]["corr_id"] == running["corr_id"]
         assert counted["inflight"] == {sha256(BIG): {"primary": "models/big", "followers": [], "count": 1}}
-        assert counted["runtime"]["retries"] == 5
+        assert (counted["runtime"]["send_retries"], counted["runtime"]["stream_retries"]) == (5, 5)
         assert counted["runtime"]["preflight_enabled"] is False
         assert (counted["counters"]["admitted"], counted["counters"]["started"]) == (1, 1)
         listed = [(row["job"]["state"], row["position"], row["for"]) for row in machine.listed("downloads")]
