@@ -88,6 +88,31 @@ def test_permits_the_queue_and_what_runs_are_shown(machine: Machine, origin: Ori
                           ("queued", 2, ["models/third"])]  # fmt: skip
 
 
+def test_a_download_that_may_go_on_is_shown_queued_before_it_has_a_permit(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    declare(machine, origin, "big", "other", concurrency={"max": 1}, schedule={"reconcile": "1h"})
+
+    def counted(node: Serving) -> dict[str, int]:
+        return {state: count for state, count in metrics(node)["states"].items() if count}
+
+    with serving(machine) as node:
+        node.until(lambda: node.get("/readyz") and states(node, "big", "other") == ["downloading", "queued"])
+        machine.said("pause", "other")
+        node.until(lambda: states(node, "big", "other") == ["downloading", "paused"])
+        assert counted(node) == {"downloading": 1, "paused": 1}
+        machine.said("resume", "other")
+        node.until(lambda: states(node, "big", "other") == ["downloading", "queued"])
+        assert counted(node) == {"downloading": 1, "queued": 1}
+
+        machine.said("suspend")
+        node.until(lambda: states(node, "big", "other") == ["paused", "paused"])
+        assert counted(node) == {"paused": 2}
+        machine.said("resume")
+        node.until(lambda: states(node, "big", "other") == ["downloading", "queued"])
+        assert counted(node) == {"downloading": 1, "queued": 1}
+
+
 def test_another_limit_holds_at_once_and_is_announced_with_what_runs_above_it(
     machine: Machine, origin: OriginSimulator
 ) -> None:

@@ -194,7 +194,7 @@ def _objects(view: View) -> tuple[tuple[str, int], ...]:
 def _states(view: View) -> tuple[tuple[str, int], ...]:
     """Jobs by state; every state is listed."""
     counts: Counter[str] = Counter(each.state for each in view.running.values())
-    recorded = view.status.observed.jobs
+    recorded = view.jobs
     counts.update(job.state.value for digest, job in recorded.items() if digest not in view.running)
     counts[JobState.QUEUED.value] += sum(
         digest not in view.running and digest not in recorded for digest in view.wanted
