@@ -6,7 +6,7 @@ Foreign errors never cross a port: implementations raise `ReconcilerError` and i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -348,6 +348,10 @@ class Registry(Protocol):
 
     def directives(self) -> tuple[Directive, ...]:
         """All directives, without the cost of a snapshot."""
+        ...
+
+    def jobs(self, digests: Collection[Digest]) -> Mapping[Digest, Job]:
+        """The jobs of those of `digests` that have one, without the cost of a snapshot."""
         ...
 
     def reserve(self, count: int) -> EventId:

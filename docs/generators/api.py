@@ -14,7 +14,8 @@ from reconciler.clock import SystemClock
 from reconciler.core.transfers import Concurrency, Figures
 from reconciler.publish.http.app import make_routes
 from reconciler.publish.http.hash_routes import PAGING
-from reconciler.publish.http.openapi import SCHEMAS, describe
+from reconciler.publish.http.openapi import describe
+from reconciler.publish.http.schemas import SCHEMAS
 from reconciler.publish.http.sources import Sources
 from reconciler.publish.http.sse import Readers
 from reconciler.publish.machine import Machine
@@ -25,7 +26,8 @@ from reconciler.registry.sqlite import SqliteRegistry
 
 INTRODUCTION = """\
 `reconcile serve` offers it on 127.0.0.1:8470 unless `RECONCILER_LISTEN` says otherwise. It is read-only: GET and HEAD.
-A node serves this description as an OpenAPI 3.1 document at `/openapi.json`.
+A node serves this description as an OpenAPI 3.1 document at `/openapi.json`, with every state, status, code and topic
+as an enum: `JobKind`, `JobState`, `DownloadStatus`, `Code`, `Topic`.
 """
 
 RULES = """\
@@ -76,8 +78,9 @@ METRICS_ITEMS = (
     ("`inflight`", "who shares each running job, by digest: `primary`, `followers`, `count`"),
     (
         "`runtime`",
-        "what holds where a manifest says nothing else: `idle_timeout_secs` (left out without a limit), `retries`, "
-        "`retry_backoff_ms` (the first pause; the next ones are longer), `preflight_enabled`",
+        "what holds where a manifest says nothing else: `idle_timeout_secs` (left out without a limit), "
+        "`send_retries` and `stream_retries` (both are `retries`, which counts them together), `retry_backoff_ms` (the "
+        "first pause; the next ones are longer), `preflight_enabled`",
     ),
     ("`states`", "jobs by state"),
     ("`running`", "`done_bytes` and `total_bytes` of all running jobs; the total is null if one is unknown"),

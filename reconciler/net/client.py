@@ -48,10 +48,10 @@ def trusted_tls() -> ssl.SSLContext:
 class Reply:
     """The answer to a request, its redirects followed; used by one thread, closed exactly by `close`."""
 
-    def __init__(self, answer: Answer, entry: _LedgerEntry, done: Callable[[], None]) -> None:
+    def __init__(self, answer: Answer, entry: _LedgerEntry, watch: Watch) -> None:
         self._answer = answer
         self._entry = entry
-        self._done = done
+        self._watch = watch
 
     @property
     def status(self) -> int:
@@ -67,11 +67,13 @@ class Reply:
         """The header's value, without regard to case; None if the answer has no such header."""
         return self._answer.header(name)
 
-    def read(self) -> Chunk | None:
+    def read(self, max_bytes: int | None = None) -> Chunk | None:
         """The next bytes of the body, as sent; None at its end. Raises NetError, or what the stop raises.
 
+        With `max_bytes` no more are taken from the connection; those that came with the head are handed out at once.
         A memoryview holds until the next call but one.
         """
+        self._watch.step_bytes = max_bytes
         try:
             chunk = next(self._answer.body, None)
         except NetError as error:
@@ -85,7 +87,7 @@ class Reply:
         """The connection is free or closed and the ledger has its row, with `code` if it went wrong."""
         self._answer.close()
         self._entry.write(code)
-        self._done()
+        self._watch.end()
 
 
 class Session:
@@ -123,7 +125,7 @@ class Session:
             while True:
                 answer, entry = self._send(hops[-1], request.exempt, headers, call, method)
                 if answer.status not in STATUSES:
-                    return Reply(answer, entry, self._watch.end)
+                    return Reply(answer, entry, self._watch)
                 hops = (*hops, self._follow(hops, answer, entry))
         except BaseException:
             self._watch.end()

@@ -60,6 +60,8 @@ class Watch:
         self._stop: Stop = _NeverStop()
         self._withdraw: Callable[[], None] = lambda: None
         self.idle_timeout_s = 0.0
+        self.step_bytes: int | None = None
+        """What is taken from a connection at once at most, as its reader said last; None: as much as it can take."""
         self.active: socket.socket | None = None
         """The socket in use: what a stop shuts down."""
         self.trace = Trace()
@@ -144,6 +146,9 @@ class Channel:
         """Up to `max_bytes`; empty at the end of the stream. Raises NetError, or what the stop raises."""
         limit_s = self._limit_s()
         self._enter(limit_s)
+        step_bytes = self._watch.step_bytes
+        if step_bytes is not None:
+            max_bytes = min(max_bytes, step_bytes)
         data = self._watch.wait(
             lambda: self.sock.recv(max_bytes), limit_s=limit_s, late=lambda: _idle(self._peer, limit_s), peer=self._peer
         )
@@ -152,11 +157,14 @@ class Channel:
         return data
 
     def fill(self, buffer: memoryview) -> int:
-        """How many bytes have come into `buffer`: all it can hold, or those of one slice; 0 at the end of the stream.
+        """How many bytes have come into `buffer`: all it can or may take, or those of one slice; 0 at the end.
 
         Raises NetError, or what the stop raises.
         """
         limit_s = self._limit_s()
+        step_bytes = self._watch.step_bytes
+        if step_bytes is not None:
+            buffer = buffer[:step_bytes]
         if isinstance(self.sock, ssl.SSLSocket):
             self._enter(limit_s, waits=2)
             step = functools.partial(_gather, self.sock, buffer, self._slice_s)

@@ -19,6 +19,7 @@ from reconciler.core.transfers import Figures, Progress
 from reconciler.ports import Clock, Registry
 from reconciler.publish.documents import Documents, Patched, Update
 from reconciler.publish.frame import Frame, frame_of, frame_of_event
+from reconciler.publish.latest_jobs import LatestJobs
 from reconciler.publish.machine import Machine
 from reconciler.publish.memory_events import MemoryEvents
 from reconciler.publish.requests import KEEP, Requests, followed, newest
@@ -76,6 +77,8 @@ class Publisher:
         self._memory = MemoryEvents(options.extras)
         self._tally = Tally()
         self._requests = Requests()
+        self._jobs = LatestJobs(registry)
+        self._told_of: Status | None = None
         self._version: int | None = None
         self._wake: asyncio.Event | None = None
 
@@ -136,10 +139,14 @@ class Publisher:
 
     def _tell(self, progress: tuple[Progress, ...], figures: Figures) -> None:
         version = self._registry.version()
+        if self._status is not self._told_of:
+            self._jobs.pass_ended()
+            self._told_of = self._status
         if version != self._version:
             self._push_facts(None)
+        self._jobs.look()
         due = self._memory.due(self._status, progress, figures, self._clock.monotonic())
-        moment = Moment(due.progress, figures, self._tally, self._memory.corr_ids, self._requests)
+        moment = Moment(due.progress, figures, self._tally, self._memory.corr_ids, self._requests, self._jobs.rows)
         update = self.documents.compare(self._status, moment)
         count = len(due.drafts) + len(update.changes)
         if count:
@@ -159,6 +166,7 @@ class Publisher:
             self._tally = counted(self._tally, events)
             self._requests = followed(self._requests, events)
             self._memory.note(events)
+            self._jobs.note(events)
             self.stream.push([frame_of_event(event) for event in events])
             if len(events) < PAGE:
                 return

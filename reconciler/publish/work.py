@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from reconciler.core.transfers import Figures, Progress
+from reconciler.publish.latest_jobs import Rows
 from reconciler.publish.requests import Requests
 from reconciler.publish.tally import Tally
 
@@ -36,6 +37,8 @@ class Moment:
     corr_ids: Mapping[str, str] = field(default_factory=dict)
     """By digest, of jobs that have begun and not ended, as far as the journal was read."""
     requests: Requests = field(default_factory=Requests)
+    jobs: Rows = field(default_factory=dict)
+    """Of jobs that the last pass may not have seen as they are."""
 
 
 def percent(done_bytes: int, total_bytes: int | None) -> float | None:

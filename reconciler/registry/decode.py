@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -146,11 +146,24 @@ def _file_set(id_: str, pairs: list[tuple[str, str]], digests: _Digests) -> File
     return FileSet(digests[id_], tuple([(path, digests[digest]) for path, digest in pairs]))
 
 
-def _jobs(connection: sqlite3.Connection, digests: _Digests) -> dict[Digest, Job]:
-    rows = connection.execute(
-        "SELECT digest, kind, state, attempts, updated_at, code, message, next_attempt_at, server_asked, corr_id,"
-        " spent_ms, is_degraded FROM job ORDER BY digest"
-    )
+_JOBS = (
+    "SELECT digest, kind, state, attempts, updated_at, code, message, next_attempt_at, server_asked, corr_id, spent_ms,"
+    " is_degraded FROM job"
+)
+_WANTED = "WHERE digest IN (SELECT value FROM json_each(?))"
+
+
+def read_jobs(connection: sqlite3.Connection, wanted: Collection[Digest]) -> Mapping[Digest, Job]:
+    """The jobs of those of the digests that have one."""
+    rows = connection.execute(f"{_JOBS} {_WANTED} ORDER BY digest", (json.dumps(list(wanted)),))
+    return _decoded_jobs(rows, _Digests())
+
+
+def _jobs(connection: sqlite3.Connection, digests: _Digests) -> Mapping[Digest, Job]:
+    return _decoded_jobs(connection.execute(f"{_JOBS} ORDER BY digest"), digests)
+
+
+def _decoded_jobs(rows: Iterable[tuple[Any, ...]], digests: _Digests) -> Mapping[Digest, Job]:
     return {
         (key := digests[digest]): Job(
             key,

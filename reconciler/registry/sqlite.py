@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 from typing import TypeVar
 
 from reconciler.core.change import ChangeSet
+from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive
 from reconciler.core.event import Event, EventId
 from reconciler.core.history import HistoryRow, LedgerRow
+from reconciler.core.job import Job
 from reconciler.core.snapshot import Commit, RegistrySnapshot
 from reconciler.ports import Clock
 from reconciler.registry import decode, faults, journal
@@ -59,6 +61,10 @@ class SqliteRegistry:
     def directives(self) -> tuple[Directive, ...]:
         """All directives, without the cost of a snapshot."""
         return self._look(decode.read_directives, ())
+
+    def jobs(self, digests: Collection[Digest]) -> Mapping[Digest, Job]:
+        """The jobs of those of `digests` that have one, without the cost of a snapshot."""
+        return self._look(partial(decode.read_jobs, wanted=digests), {})
 
     def reserve(self, count: int) -> EventId:
         """The first of `count` (at least 1) consecutive ids that no event of any process has or will get.

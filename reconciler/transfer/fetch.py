@@ -244,9 +244,9 @@ class WebFetch:
                 raise error.saying("no size is known, so this is only the next step") from error
             self._room_until_bytes = download.received_bytes + STEP_BYTES
 
-    def _pace(self, size_bytes: int) -> None:
+    def _pace(self, size_bytes: int) -> int | None:
         self._go_on()
-        self._order.report.pace(size_bytes, self._order.stop.check)
+        return self._order.report.pace(size_bytes, self._order.stop.check)
 
     def _count(self, offset_bytes: int, bytes_in: int) -> None:
         reached_bytes = offset_bytes + bytes_in

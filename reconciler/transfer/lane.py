@@ -276,9 +276,9 @@ class ThreadLane:
         with self._lock:
             self._foreseen[denied] += 1
 
-    def pace(self, size_bytes: int, check: Callable[[], None]) -> None:
-        """So many bytes have come, and more may be read; `check` may raise meanwhile."""
-        self._throttle.take(size_bytes, check)
+    def pace(self, size_bytes: int, check: Callable[[], None]) -> int | None:
+        """So many bytes have come, and so many more may be read at once (None: any); `check` may raise meanwhile."""
+        return self._throttle.take(size_bytes, check)
 
     def budgets(self) -> Budgets:
         """What each job may use up."""

@@ -19,9 +19,10 @@ PROGRESS_EVERY_S = 0.1
 class Body(Protocol):
     """The bytes of one answer."""
 
-    def read(self) -> bytes | memoryview | None:
+    def read(self, max_bytes: int | None = None) -> bytes | memoryview | None:
         """The next bytes, at most about a MiB; None at the proper end. Raises NetError or Canceled.
 
+        With `max_bytes` no more are taken from the line; what had come before may be handed out, too.
         A memoryview is of a buffer that is used again: it holds until the next call but one.
         """
         ...
@@ -105,18 +106,21 @@ class Meter:
         self._report(done_bytes, total_bytes)
 
 
-def pump(body: Body, download: Download, sink: Sink, meter: Meter, pace: Callable[[int], None]) -> Verdict:
-    """The whole body is in `sink`, or as much as may be; what its end means. `pace` holds back what comes too fast.
+def pump(body: Body, download: Download, sink: Sink, meter: Meter, pace: Callable[[int], int | None]) -> Verdict:
+    """The whole body is in `sink`, or as much as may be; what its end means.
+
+    `pace` holds back what comes too fast, and says how much is read at once.
 
     Raises NetError when the connection is lost, Canceled, and what the part raises.
     """
     with sink.stream():
-        while (data := body.read()) is not None:
+        step_bytes = pace(0)
+        while (data := body.read(step_bytes)) is not None:
             too_long = download.arrived(len(data))
             if too_long is not None:
                 return too_long
             sink.write(data)
             meter.moved(download.received_bytes, download.total_bytes)
-            pace(len(data))
+            step_bytes = pace(len(data))
     meter.settled(download.received_bytes, download.total_bytes)
     return download.ended()

@@ -78,8 +78,11 @@ class Report(Protocol):
         """A HEAD was answered; `denied`: whether it showed that the file does not fit, None: it told nothing."""
         ...
 
-    def pace(self, size_bytes: int, check: Callable[[], None]) -> None:
-        """So many bytes have come; returns when more may be read. From any thread; raises what `check` raises."""
+    def pace(self, size_bytes: int, check: Callable[[], None]) -> int | None:
+        """So many bytes have come; returns when more may be read, and how many at once, None for as many as come.
+
+        From any thread; raises what `check` raises.
+        """
         ...
 
     def budgets(self) -> Budgets:

@@ -68,8 +68,8 @@ class Dispatcher(Protocol):
         """A HEAD was answered; `denied`: whether it showed that the file does not fit, None: it told nothing."""
         ...
 
-    def pace(self, size_bytes: int, check: Callable[[], None]) -> None:
-        """So many bytes have come, and more may be read; `check` may raise meanwhile."""
+    def pace(self, size_bytes: int, check: Callable[[], None]) -> int | None:
+        """So many bytes have come, and so many more may be read at once (None: any); `check` may raise meanwhile."""
         ...
 
     def budgets(self) -> Budgets:
@@ -253,9 +253,9 @@ class Run:
         """Report: a HEAD was answered."""
         self._dispatcher.foreseen(denied=denied)
 
-    def pace(self, size_bytes: int, check: Callable[[], None]) -> None:
-        """Report: so many bytes have come; returns when more may be read."""
-        self._dispatcher.pace(size_bytes, check)
+    def pace(self, size_bytes: int, check: Callable[[], None]) -> int | None:
+        """Report: so many bytes have come; returns when more may be read, and how many at once."""
+        return self._dispatcher.pace(size_bytes, check)
 
     def budgets(self) -> Budgets:
         """What the job may use up."""

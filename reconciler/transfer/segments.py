@@ -349,14 +349,16 @@ class Gathering:
             raise NotInSegmentsError
 
     def _read(self, segment: Segment, reply: Answer) -> None:
-        while (data := reply.read()) is not None:
+        pace, check = self._order.report.pace, self._token.check
+        step_bytes = pace(0, check)
+        while (data := reply.read(step_bytes)) is not None:
             if segment.end + len(data) > segment.stop:
                 raise NotInSegmentsError
             self._part.write_at(segment.end, data)
             segment.end += len(data)
             with self._moved:
                 self._moved.notify()
-            self._order.report.pace(len(data), self._token.check)
+            step_bytes = pace(len(data), check)
         if not segment.is_whole:
             message = f"{self._order.source.redacted}: ended its answer early, at byte {segment.end}"
             raise FetchError(Code.CONNECT, message, transient=True)

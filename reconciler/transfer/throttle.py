@@ -14,6 +14,9 @@ SAVED_S = 0.1
 TURN_BYTES = 64 * 1024
 TURN_S = 0.005
 # What a thread takes at a time, the larger of both: whoever reads more at once would else get more of the line.
+STEP_S = 0.1
+# What is read at once on a limited line: with a MiB at a slow one's speed, nothing would move for seconds, then all.
+LEAST_STEP_BYTES = 4 * 1024
 
 
 class Throttle:
@@ -34,16 +37,21 @@ class Throttle:
                 self._bytes_per_s = bytes_per_s
                 self._free_at_s = self._clock.monotonic()
 
-    def take(self, size_bytes: int, check: Callable[[], None]) -> None:
-        """So many bytes more have come, and the line is free again; `check` may raise meanwhile."""
+    def take(self, size_bytes: int, check: Callable[[], None]) -> int | None:
+        """So many bytes more have come, and the line is free again; `check` may raise meanwhile.
+
+        Returns how many are to be read at once now; None: as many as come.
+        """
         rate = self._bytes_per_s
         if rate is None:  # an old value is harmless, and most nodes have no limit
-            return
+            return None
         turn_bytes = max(TURN_BYTES, int(rate * TURN_S))
         for taken_bytes in range(0, size_bytes, turn_bytes):
             if self._bytes_per_s != rate:
-                return
+                break
             self._take_turn(min(turn_bytes, size_bytes - taken_bytes), rate, check)
+        rate = self._bytes_per_s
+        return None if rate is None else max(LEAST_STEP_BYTES, int(rate * STEP_S))
 
     def _take_turn(self, size_bytes: int, rate: int, check: Callable[[], None]) -> None:
         with self._lock:

@@ -251,6 +251,14 @@ class RegistryContract:
         registry.commit(ChangeSet((PutJob(job()), DropJob(A), DropJob(B))))
         assert registry.snapshot().jobs == {}
 
+    def test_some_jobs_are_read_without_the_rest(self, registry: Registry) -> None:
+        assert registry.jobs((A,)) == {}
+        other = Job(B, JobKind.VERIFY, JobState.QUEUED, 0, T2)
+        registry.commit(ChangeSet((PutJob(job()), PutJob(other))))
+        assert registry.jobs((B, digest_of(b"no job"))) == {B: other}
+        assert registry.jobs(()) == {}
+        assert registry.jobs((A, B)) == registry.snapshot().jobs
+
     def test_a_message_may_hold_an_undecodable_file_name(self, registry: Registry) -> None:
         registry.commit(ChangeSet((PutJob(replace(job(), message="cannot read /models/\udcff.gguf")),)))
         assert registry.snapshot().jobs[A].message.startswith("cannot read /models/")

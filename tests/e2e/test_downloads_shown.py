@@ -80,12 +80,37 @@ def test_permits_the_queue_and_what_runs_are_shown(machine: Machine, origin: Ori
         }  # fmt: skip
         assert counted["jobs"][sha256(BIG)]["corr_id"] == running["corr_id"]
         assert counted["inflight"] == {sha256(BIG): {"primary": "models/big", "followers": [], "count": 1}}
-        assert counted["runtime"]["retries"] == 5
+        assert (counted["runtime"]["send_retries"], counted["runtime"]["stream_retries"]) == (5, 5)
         assert counted["runtime"]["preflight_enabled"] is False
         assert (counted["counters"]["admitted"], counted["counters"]["started"]) == (1, 1)
         listed = [(row["job"]["state"], row["position"], row["for"]) for row in machine.listed("downloads")]
         assert listed == [("downloading", None, ["models/big"]), ("queued", 1, ["models/other"]),
                           ("queued", 2, ["models/third"])]  # fmt: skip
+
+
+def test_a_download_that_may_go_on_is_shown_queued_before_it_has_a_permit(
+    machine: Machine, origin: OriginSimulator
+) -> None:
+    declare(machine, origin, "big", "other", concurrency={"max": 1}, schedule={"reconcile": "1h"})
+
+    def counted(node: Serving) -> dict[str, int]:
+        return {state: count for state, count in metrics(node)["states"].items() if count}
+
+    with serving(machine) as node:
+        node.until(lambda: node.get("/readyz") and states(node, "big", "other") == ["downloading", "queued"])
+        machine.said("pause", "other")
+        node.until(lambda: states(node, "big", "other") == ["downloading", "paused"])
+        assert counted(node) == {"downloading": 1, "paused": 1}
+        machine.said("resume", "other")
+        node.until(lambda: states(node, "big", "other") == ["downloading", "queued"])
+        assert counted(node) == {"downloading": 1, "queued": 1}
+
+        machine.said("suspend")
+        node.until(lambda: states(node, "big", "other") == ["paused", "paused"])
+        assert counted(node) == {"paused": 2}
+        machine.said("resume")
+        node.until(lambda: states(node, "big", "other") == ["downloading", "queued"])
+        assert counted(node) == {"downloading": 1, "queued": 1}
 
 
 def test_another_limit_holds_at_once_and_is_announced_with_what_runs_above_it(

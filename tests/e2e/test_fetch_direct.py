@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import ssl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -16,6 +18,7 @@ from reconciler.core.job import Code
 from reconciler.net.client import Session
 from reconciler.net.direct import BUFFER_BYTES
 from reconciler.net.failure import NetError
+from reconciler.net.http1 import READ_BYTES
 from reconciler.net.request import Call, OriginRequest
 from reconciler.transfer.failure import FetchError
 from reconciler.transfer.running_hash import HELP_AFTER_BYTES, Cores
@@ -23,6 +26,7 @@ from reconciler.transfer.token import Canceled, CancelToken
 from tests.e2e.fetch_rig import LOOPBACK, Rig, close_all
 from tests.fakes.origin import Fault, OriginSimulator, Pattern
 from tests.fixtures.certificate import NAME, make_certificate
+from tests.unit.transfer.test_throttle import a_line
 
 pytestmark = pytest.mark.e2e
 
@@ -31,6 +35,7 @@ BIG = Pattern(12 * MIB + 4321)
 DIGEST = Digest(BIG.sha256)
 SIZE = BIG.size_bytes
 CUT = 3 * MIB + 123
+RATE = 100 * 1024
 
 
 def origin_bytes(served: bytes | Pattern) -> bytes:
@@ -106,6 +111,31 @@ def test_a_body_of_told_length_is_read_directly(session: Session, origin: Origin
 def test_a_body_of_untold_length_is_not(session: Session, origin: OriginSimulator, framing: object) -> None:
     fault = Fault(framing="chunked") if framing == "chunked" else Fault(framing="close")
     assert kinds(session, put(origin, fault)) == {bytes}
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_a_limited_line_is_read_in_small_steps_however_the_body_comes(
+    rig: Rig, origin: OriginSimulator, framing: Literal["length", "chunked", "close"]
+) -> None:
+    throttle, clock, _ = a_line(RATE)
+    came: list[int] = []
+
+    def pace(size_bytes: int) -> int | None:
+        came.append(size_bytes)
+        if sum(came) > 2 * MIB:
+            throttle.set_rate(None)
+        return throttle.take(size_bytes, lambda: None)
+
+    rig.report.on_pace = pace
+    began_s = clock.monotonic()
+    rig.fetch(put(origin, Fault(framing=framing)), DIGEST, SIZE)
+
+    limited = [count for count, so_far in zip(came, itertools.accumulate(came), strict=True) if so_far <= 2 * MIB]
+    head, *steps = [count for count in limited if count]
+    assert head <= READ_BYTES, "what comes with the head"
+    assert max(steps) <= RATE // 10
+    assert clock.monotonic() - began_s == pytest.approx(sum(limited) / (RATE), abs=0.2)
+    assert max(came) > RATE // 10, "without the limit it is read as before"
 
 
 @pytest.mark.parametrize("content", [b"short", b"", BIG])

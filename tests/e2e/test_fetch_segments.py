@@ -81,6 +81,19 @@ def test_slow_connections_are_used_side_by_side(rig: Rig, origin: OriginSimulato
     assert in_segments_s < SIZE / 20_000_000 / 2
 
 
+def test_segments_of_a_limited_line_are_read_in_small_steps(rig: Rig, origin: OriginSimulator) -> None:
+    came: list[int] = []
+
+    def pace(size_bytes: int) -> int:
+        came.append(size_bytes)
+        return 100_000
+
+    rig.report.on_pace = pace
+    rig.fetch(origin.put("/m", FILE), DIGEST, SIZE)
+    assert (sum(came), sha256(rig)) == (SIZE, DIGEST)
+    assert max(came) <= 100_000
+
+
 @pytest.mark.parametrize("segments", [1, None])
 def test_a_small_file_or_one_that_is_not_to_be_cut_comes_in_one_stream_without_a_head(
     rig: Rig, origin: OriginSimulator, segments: int | None

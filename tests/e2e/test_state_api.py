@@ -344,6 +344,10 @@ def test_the_description_names_every_path_and_answer(running: Node) -> None:
     assert {(p["name"], p["in"]) for p in events["parameters"]} == {
         ("replay", "query"), ("prefix", "query"), ("after", "query"), ("last-event-id", "header"),
     }  # fmt: skip
+    downloads = [document["paths"][f"/state/downloads{end}"]["get"]["responses"]["200"] for end in ("", "/{item_id}")]
+    assert [each["content"]["application/json"]["schema"]["$ref"] for each in downloads] == [
+        "#/components/schemas/Downloads", "#/components/schemas/Download",
+    ]  # fmt: skip
     references = {part.split('"')[0] for part in answer.body.decode().split('"$ref":"#/components/schemas/')[1:]}
     assert references <= set(document["components"]["schemas"])
     ids = [operations["get"]["operationId"] for operations in document["paths"].values()]

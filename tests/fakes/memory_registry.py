@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from threading import Lock
 
@@ -123,6 +124,12 @@ class MemoryRegistry:
     def directives(self) -> tuple[Directive, ...]:
         """All directives."""
         return self.snapshot().directives
+
+    def jobs(self, digests: Collection[Digest]) -> Mapping[Digest, Job]:
+        """The jobs of those digests that have one."""
+        with self._lock:
+            self._check_open()
+            return {digest: self._jobs[digest] for digest in digests if digest in self._jobs}
 
     def reserve(self, count: int) -> EventId:
         """The first of `count` ids."""

@@ -23,7 +23,7 @@ class RecordedReport:
         self.rows: list[LedgerRow] = []
         self.on_progress: Callable[[int], None] = lambda _: None
         self.on_ledger: Callable[[LedgerRow], None] = lambda _: None
-        self.on_pace: Callable[[int], None] = lambda _: None
+        self.on_pace: Callable[[int], int | None] = lambda _: None
         self.limits = Budgets()
         self._admit = admit
 
@@ -59,9 +59,10 @@ class RecordedReport:
     def foreseen(self, *, denied: bool | None) -> None:
         self.heard.append(("foreseen", denied))
 
-    def pace(self, size_bytes: int, check: Callable[[], None]) -> None:
-        self.on_pace(size_bytes)
+    def pace(self, size_bytes: int, check: Callable[[], None]) -> int | None:
+        step_bytes = self.on_pace(size_bytes)
         check()
+        return step_bytes
 
     def budgets(self) -> Budgets:
         return self.limits

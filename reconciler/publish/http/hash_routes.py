@@ -10,8 +10,9 @@ from fastapi import Query as QueryParameter
 from starlette.responses import Response
 
 from reconciler.publish.frame import encode
-from reconciler.publish.http.openapi import NOT_MODIFIED, REFUSALS, IfNoneMatch, json_body, schema
+from reconciler.publish.http.openapi import NOT_MODIFIED, REFUSALS, IfNoneMatch, json_body
 from reconciler.publish.http.problems import bad_request
+from reconciler.publish.http.schemas import schema
 from reconciler.publish.http.snapshots import Known, Since, Wait, document_answer, json_answer
 from reconciler.publish.http.sources import Sources
 from reconciler.publish.page import DEFAULT_LIMIT, MAX_LIMIT, Order, Query, Sort, page_document

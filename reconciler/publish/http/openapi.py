@@ -9,99 +9,12 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from reconciler.publish.http.problems import MEDIA_TYPE, bad_request
+from reconciler.publish.http.schemas import SCHEMAS, TEXT, schema
 
 IfNoneMatch = Annotated[str | None, Header(description="answer 304 if the entity tag is still one of these")]
 
 Responses = dict[int | str, dict[str, Any]]
 """As FastAPI takes them: status → description and content."""
-
-TEXT: dict[str, Any] = {"type": "string"}
-
-
-def _object(required: tuple[str, ...], **properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "required": list(required), "properties": properties}
-
-
-def _text(description: str) -> dict[str, Any]:
-    return {"type": "string", "description": description}
-
-
-def _whole(description: str) -> dict[str, Any]:
-    return {"type": "integer", "minimum": 0, "description": description}
-
-
-SCHEMAS: dict[str, dict[str, Any]] = {
-    "Problem": _object(
-        ("type", "title", "status", "detail", "reason"),
-        type={**_text("nothing more is said"), "format": "uri-reference", "const": "about:blank"},
-        title=_text("the phrase of the status"),
-        status={"type": "integer", "description": "as in the first line of the answer"},
-        detail=_text("what is wrong, for people"),
-        reason=_text("what is wrong, for programs: a CamelCase constant"),
-        hint=_text("what to do about it"),
-        reasons={
-            "type": "array",
-            "description": "of a probe: everything that is wrong",
-            "items": _object(("reason", "message"), reason=TEXT, message=TEXT),
-        },
-    ),
-    "Item": {"type": "object", "additionalProperties": True},
-    "Document": {
-        **_object(
-            ("rev", "items"),
-            rev={"type": "integer", "description": "the number of the patch that led here; opaque"},
-            items={
-                "type": "object",
-                "additionalProperties": {"$ref": "#/components/schemas/Item"},
-                "description": "the items by their id",
-            },
-        ),
-        "additionalProperties": False,
-    },
-    "Page": _object(
-        (
-            "rev",
-            "items",
-            "total",
-            "count",
-            "limit",
-            "offset",
-            "prev_offset",
-            "next_offset",
-            "page",
-            "pages",
-            "last_offset",
-        ),
-        rev={"type": "integer", "description": "of the document that it is a page of; opaque"},
-        items={"type": "array", "items": {"$ref": "#/components/schemas/Item"}, "description": "in order"},
-        total=_whole("rows on all pages"),
-        count=_whole("rows on this page"),
-        limit=_whole("rows of a full page"),
-        offset=_whole("rows before this page"),
-        prev_offset={"type": ["integer", "null"], "description": "null on the first page"},
-        next_offset={"type": ["integer", "null"], "description": "null on the last page"},
-        page=_whole("counted from 1; 0 if there is none"),
-        pages=_whole("how many there are"),
-        last_offset=_whole("where the last page begins"),
-    ),
-    "Event": _object(
-        ("data",),
-        id=_text("`<epoch>-<seq>`; only grows"),
-        event=_text("the topic"),
-        data={
-            "type": "string",
-            "contentMediaType": "application/json",
-            "description": "the payload of the topic",
-        },
-        retry={"type": "integer", "description": "milliseconds until a reconnect"},
-    ),
-    "Well": _object(("status",), status={"const": "ok"}),
-}
-
-
-def schema(name: str) -> dict[str, Any]:
-    """A reference to one of `SCHEMAS`."""
-    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _problem(description: str) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from reconciler.publish.http.openapi import (
     IfNoneMatch,
     json_body,
     known_parameters,
-    schema,
 )
 from reconciler.publish.http.problems import not_found
+from reconciler.publish.http.schemas import schema, schemas_of
 from reconciler.publish.http.snapshots import Known, Since, Wait, document_answer, json_answer
 from reconciler.publish.http.sources import Sources
 from reconciler.publish.read_models import READ_MODELS, hashes
@@ -53,7 +53,7 @@ def _add_document(router: APIRouter, sources: Sources, name: str, description: s
         operation_id=f"get_{name}",
         summary=description,
         description="The whole document. `rev` and the `ETag` are opaque: compare them for equality only.",
-        responses={**json_body("the document as it is now", schema("Document")), **NOT_MODIFIED, **REFUSALS},
+        responses={**json_body("the document as it is now", schemas_of(name)[0]), **NOT_MODIFIED, **REFUSALS},
     )
 
 
@@ -69,7 +69,7 @@ def _add_item(router: APIRouter, sources: Sources, name: str) -> None:
         item,
         operation_id=f"get_{name}_item",
         summary=f"One item of `/state/{name}`.",
-        responses={**json_body("the item as it is now", schema("Item")), **NOT_MODIFIED, **MISSING, **REFUSALS},
+        responses={**json_body("the item as it is now", schemas_of(name)[1]), **NOT_MODIFIED, **MISSING, **REFUSALS},
     )
 
 

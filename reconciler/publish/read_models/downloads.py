@@ -50,7 +50,7 @@ class DownloadFacts(NamedTuple):
     corr_id: str
 
     def item(self) -> JsonObject:
-        """The item; progress is of now, everything else of the last pass."""
+        """The item; job and progress are of now, everything else of the last pass."""
         spec = self._spec
         return {
             "sha256": self.digest,
@@ -122,26 +122,33 @@ def facts(view: View) -> Iterable[tuple[str, DownloadFacts]]:
     """By digest: what runs, the queue in its order, every other job, and partial downloads without one."""
     observed = view.status.observed
     parts = (digest for digest, blob in observed.blobs.items() if blob.part_bytes is not None)
-    digests = dict.fromkeys((*view.running, *view.figures.queued, *view.wanted, *observed.jobs, *parts))
+    digests = dict.fromkeys((*view.running, *view.figures.queued, *view.wanted, *view.jobs, *parts))
     return ((digest, found) for digest in digests if (found := _known(digest, view)) is not None)
 
 
 def live_facts(old: View, view: View) -> Mapping[str, DownloadFacts | None]:
-    """The jobs that ran or were next a moment ago, or are now."""
+    """The jobs that ran or were next a moment ago, or are now, and those that the journal has told of since."""
     moved = old.running.keys() | view.running.keys() | old.nearest.keys() | view.nearest.keys()
-    return {digest: _known(digest, view) for digest in moved}
+    return {digest: _known(digest, view) for digest in moved | _told_of(old, view)}
+
+
+def _told_of(old: View, view: View) -> set[Digest]:
+    if old.latest is view.latest:
+        return set()
+    before = old.latest
+    return {digest for digest, job in view.latest.items() if digest not in before or before[digest] is not job}
 
 
 def _known(digest: Digest, view: View) -> DownloadFacts | None:
     """None: neither a job nor bytes of it are left."""
     observed = view.status.observed
     part = _part(observed.blobs.get(digest))
-    if part is None and not any(digest in known for known in (view.running, view.wanted, observed.jobs)):
+    if part is None and not any(digest in known for known in (view.running, view.wanted, view.jobs)):
         return None
     return DownloadFacts(
         digest,
         view.wanted.get(digest),
-        observed.jobs.get(digest),
+        view.jobs.get(digest),
         view.running.get(digest),
         part,
         view.declared.get(digest, ()),

@@ -109,12 +109,16 @@ class RuntimeFacts(NamedTuple):
     preflight_enabled: bool
 
     def item(self) -> JsonObject:
-        """What holds for objects that declare nothing else; without `idle_timeout_secs` where there is no limit."""
+        """What holds for objects that declare nothing else; without `idle_timeout_secs` where there is no limit.
+
+        One setting is both: tries before an answer and within its body are counted together.
+        """
         idle_s = self.transfer.idle_timeout_s
         timeout: JsonObject = {"idle_timeout_secs": idle_s} if idle_s else {}
         return {
             **timeout,
-            "retries": self.transfer.retries,
+            "send_retries": self.transfer.retries,
+            "stream_retries": self.transfer.retries,
             "retry_backoff_ms": round(RETRY_BACKOFF_S * 1000),
             "preflight_enabled": self.preflight_enabled,
         }
@@ -190,7 +194,7 @@ def _objects(view: View) -> tuple[tuple[str, int], ...]:
 def _states(view: View) -> tuple[tuple[str, int], ...]:
     """Jobs by state; every state is listed."""
     counts: Counter[str] = Counter(each.state for each in view.running.values())
-    recorded = view.status.observed.jobs
+    recorded = view.jobs
     counts.update(job.state.value for digest, job in recorded.items() if digest not in view.running)
     counts[JobState.QUEUED.value] += sum(
         digest not in view.running and digest not in recorded for digest in view.wanted

@@ -13,9 +13,10 @@ from typing import NamedTuple, Protocol
 from reconciler.core.desired import DesiredState
 from reconciler.core.digest import Digest
 from reconciler.core.event import JsonValue
-from reconciler.core.job import JobSpec
+from reconciler.core.job import Job, JobSpec
 from reconciler.core.status import Condition, ConditionType
 from reconciler.core.transfers import Figures, Progress
+from reconciler.publish.latest_jobs import Rows
 from reconciler.publish.machine import Machine
 from reconciler.publish.requests import Requests
 from reconciler.publish.status import Status
@@ -61,8 +62,12 @@ class View:
     """By object."""
     conditions: Mapping[str, tuple[Condition, ...]]
     """By object."""
+    latest: Rows
+    """Of jobs that the pass may not have seen as they are."""
+    jobs: Mapping[Digest, Job]
+    """As the pass saw them, or as they are by now."""
     wanted: Mapping[Digest, JobSpec]
-    """The jobs of the plan."""
+    """The jobs of the plan that have not ended since."""
     declared: Mapping[Digest, tuple[str, ...]]
     """Who declares each digest, in the order of references."""
     nearest: Mapping[Digest, int]
@@ -70,7 +75,7 @@ class View:
 
     def corr_id(self, digest: Digest) -> str:
         """What names the job of a digest in all events; empty if there is none."""
-        job = self.status.observed.jobs.get(digest)
+        job = self.jobs.get(digest)
         return self.corr_ids.get(digest) or (job.corr_id if job is not None else "")
 
 
@@ -78,6 +83,8 @@ def view_of(status: Status, moment: Moment, machine: Machine, earlier: View | No
     """The view of this moment; what only the status decides is taken over from one of the same status."""
     if earlier is None or earlier.status is not status:
         earlier = _view_of_pass(status, moment, machine)
+    if earlier.latest is not moment.jobs:
+        earlier = _with_latest(earlier, moment.jobs)
     nearest = {digest: n for n, digest in enumerate(moment.figures.queued[:NEAREST], 1)}
     return replace(
         earlier,
@@ -102,9 +109,21 @@ def _view_of_pass(status: Status, moment: Moment, machine: Machine) -> View:
         machine=machine,
         readiness={each.object: Readiness(each.status, each.reason, each.message) for each in ready},
         conditions=_by_object(status.conditions),
+        latest={},
+        jobs=status.observed.jobs,
         wanted={job.digest: job for job in status.plan.jobs},
         declared=_declared(status.desired),
         nearest={},
+    )
+
+
+def _with_latest(view: View, latest: Rows) -> View:
+    jobs = {**view.status.observed.jobs, **latest}
+    return replace(
+        view,
+        latest=latest,
+        jobs={digest: job for digest, job in jobs.items() if job is not None},
+        wanted={job.digest: job for job in view.status.plan.jobs if latest.get(job.digest, job) is not None},
     )
 
 

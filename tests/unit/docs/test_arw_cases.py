@@ -142,6 +142,9 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "statuses and codes are one enum in code, docs and schema": (
         "unit/core/test_job_table::test_every_happening_state_status_and_code_is_in_the_table",
         "unit/docs/test_generated::test_generated_files_are_up_to_date",
+        "unit/publish/http/test_schemas::test_an_enum_of_the_code_is_the_same_in_the_schema",
+        "unit/publish/http/test_schemas::test_what_is_said_of_a_download_takes_only_values_of_the_enum",
+        "unit/publish/http/test_schemas::test_what_happens_to_a_job_is_told_as_it_is_described",
     ),
     # Tested nowhere in ARW:
     "a download from end to end": (

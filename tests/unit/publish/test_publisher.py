@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import pytest
 
 from reconciler.core.blocks import Extras
-from reconciler.core.change import AppendLedger, ChangeSet
+from reconciler.core.change import AppendLedger, ChangeSet, PutJob
 from reconciler.core.desired import Budgets, Limits
+from reconciler.core.digest import Digest
 from reconciler.core.errors import TransientError
 from reconciler.core.event import EventDraft, EventId, JsonValue, Topic
 from reconciler.core.history import LedgerRow
-from reconciler.core.job import JobKind
+from reconciler.core.job import Code, Job, JobKind, JobState
 from reconciler.core.ledger import ledger_document
 from reconciler.core.transfers import Concurrency
 from reconciler.publish import publisher as publishing
@@ -24,7 +26,7 @@ from reconciler.publish.read_models.view import View
 from reconciler.publish.ring import RingSize
 from reconciler.publish.status import Status
 from reconciler.publish.table import Change, Table
-from tests.builders import desired, digest, gone, model, observed
+from tests.builders import NOW, desired, digest, gone, model, observed
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_registry import EPOCH, MemoryRegistry
 from tests.fakes.work import IDLE, MadeUpWork
@@ -50,6 +52,11 @@ class Rig:
     def download(self, tag: str, state: str, **payload: Any) -> None:
         payload = {"id": f"models/{tag}", "status": state, "corr_id": f"corr-{tag}", "sha256": digest(tag), **payload}
         self.registry.commit(ChangeSet((), (EventDraft(Topic.DOWNLOAD_PROGRESS, payload),)))
+
+    def settle(self, tag: str, state: str, row: Job) -> None:
+        """The job's row and what is told of it, in one commit."""
+        payload = {"id": f"models/{tag}", "status": state, "corr_id": row.corr_id, "sha256": row.digest}
+        self.registry.commit(ChangeSet((PutJob(row),), (EventDraft(Topic.DOWNLOAD_PROGRESS, payload),)))
 
     def tick(self, of: Status | None = None) -> list[tuple[str, int, Any]]:
         """What a tick puts on the stream."""
@@ -514,6 +521,102 @@ def test_a_re_hash_counts_as_a_download_only_where_it_brings_bytes_that_were_not
         "completed_cached": 1,
         "errors": 1,
     }
+
+
+# ---- jobs that the last pass could not know of ---------------------------------------------------
+
+
+def job(tag: str, state: JobState, **facts: Any) -> Job:
+    return Job(digest(tag), JobKind.FETCH, state, 0, NOW, corr_id=f"corr-{tag}", **facts)
+
+
+def shown(rig: Rig, tag: str = "a") -> Any:
+    """State and code of a download as `downloads` has them, and how many jobs are in which state; None: no item."""
+    item = rig.publisher.documents.item("downloads", digest(tag))
+    counts = rig.publisher.documents.item("models_metrics", "states")
+    assert counts is not None
+    return item and (item["state"], item["code"]), {state: count for state, count in counts.items() if count}
+
+
+PAUSED = job("a", JobState.PAUSED)
+WHILE_PAUSED = status(desired(model("a")), observed(gone("a"), PAUSED))
+
+
+def test_a_job_is_shown_as_the_journal_has_it_and_not_as_the_pass_before_saw_it() -> None:
+    rig = Rig()
+    rig.settle("a", "paused", PAUSED)
+    rig.tick(WHILE_PAUSED)
+    assert shown(rig) == (("paused", None), {"paused": 1})
+
+    rig.settle("a", "queued", job("a", JobState.QUEUED))
+    events = rig.tick()
+
+    assert shown(rig) == (("queued", None), {"queued": 1}), "or a resumed job stays paused until it has a permit"
+    assert [patch["id"] for patch in only(events, "state.read.model.patch")] == ["downloads", "models_metrics"]
+
+    rig.settle("a", "waiting", job("a", JobState.WAITING, code=Code.CONNECT))
+    rig.tick()
+
+    assert shown(rig) == (("waiting", "connect"), {"waiting": 1})
+
+
+def test_a_pass_that_looked_before_it_resumed_a_job_does_not_show_it_paused_again() -> None:
+    rig = Rig()
+    rig.tick(WHILE_PAUSED)
+    rig.settle("a", "queued", job("a", JobState.QUEUED))
+    rig.tick()
+
+    rig.tick(replace(WHILE_PAUSED, took_s=1.0))
+
+    assert shown(rig) == (("queued", None), {"queued": 1})
+
+
+def test_what_was_told_before_the_last_pass_but_one_is_for_passes_to_say() -> None:
+    rig = Rig()
+    rig.tick(WHILE_PAUSED)
+    rig.settle("a", "queued", job("a", JobState.QUEUED))
+    rig.tick()
+    for took_s in (1.0, 2.0):
+        rig.tick(replace(WHILE_PAUSED, took_s=took_s))
+
+    assert shown(rig) == (("paused", None), {"paused": 1})
+
+
+def test_a_job_that_has_ended_is_gone_before_the_next_pass_begins() -> None:
+    rig = Rig()
+    rig.tick(DOWNLOADING)
+    assert shown(rig) == (("queued", None), {"queued": 1})
+
+    rig.download("a", "complete", kind="fetch")
+    rig.tick()
+
+    assert shown(rig) == (None, {})
+
+
+def test_jobs_that_could_not_be_read_are_read_at_the_next_tick() -> None:
+    registry = UnreadableJobs(FakeClock())
+    rig = Rig(registry)
+    rig.tick(WHILE_PAUSED)
+    registry.fails = True
+    rig.settle("a", "queued", job("a", JobState.QUEUED))
+    rig.tick()
+    assert (rig.publisher.problem, shown(rig)) == ("no", (("paused", None), {"paused": 1}))
+
+    registry.fails = False
+    rig.tick()
+
+    assert (rig.publisher.problem, shown(rig)) == ("", (("queued", None), {"queued": 1}))
+
+
+class UnreadableJobs(MemoryRegistry):
+    """Its jobs can't be read for a while."""
+
+    fails = False
+
+    def jobs(self, digests: Collection[Digest]) -> Mapping[Digest, Job]:
+        if self.fails:
+            raise TransientError("no", reason="RegistryUnusable")
+        return super().jobs(digests)
 
 
 class FullDisk(MemoryRegistry):

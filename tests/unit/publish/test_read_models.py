@@ -350,7 +350,10 @@ def test_models_metrics_of_a_node_that_has_done_nothing() -> None:
         },
         "jobs": {},
         "inflight": {},
-        "runtime": {"idle_timeout_secs": 300, "retries": 2, "retry_backoff_ms": 250, "preflight_enabled": True},
+        "runtime": {
+            "idle_timeout_secs": 300, "send_retries": 2, "stream_retries": 2, "retry_backoff_ms": 250,
+            "preflight_enabled": True,
+        },
         "states": dict.fromkeys(JobState, 0),
         "objects": {"models": 0, "adapters": 0, "slots": 0, "ready": 0, "not_ready": 0},
         "running": {"done_bytes": 0, "total_bytes": 0},
@@ -409,7 +412,7 @@ def test_the_runtime_is_what_the_manifests_say_and_without_a_limit_no_timeout_is
     off = replace(IDLE, preflight_enabled=False)
 
     assert items("models_metrics", view(status(wanted), figures=off))["runtime"] == {
-        "retries": 7, "retry_backoff_ms": 250, "preflight_enabled": False,
+        "send_retries": 7, "stream_retries": 7, "retry_backoff_ms": 250, "preflight_enabled": False,
     }  # fmt: skip
 
 

@@ -47,7 +47,8 @@ class Body:
         self._buffers = [bytearray(CHUNK), bytearray(CHUNK)]
         self.most_helpers = 0
 
-    def read(self) -> memoryview | None:
+    def read(self, max_bytes: int | None = None) -> memoryview | None:
+        del max_bytes
         self.most_helpers = max(self.most_helpers, helpers())
         if not self._data:
             if self._end is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.clock import SystemClock
-from reconciler.transfer.throttle import SAVED_S, SLICE_S, Throttle
+from reconciler.transfer.throttle import LEAST_STEP_BYTES, SAVED_S, SLICE_S, Throttle
 from reconciler.transfer.token import Canceled
 from tests.fakes.clock import FakeClock
 from tests.patience import until
@@ -91,6 +92,36 @@ def test_who_reads_more_at_once_gets_no_more_of_it() -> None:
     for thread in threads:
         thread.join()
     assert taken[2**16] >= 2**20
+
+
+def test_a_limited_line_is_read_in_steps_of_a_tenth_of_a_second() -> None:
+    throttle, _, _ = a_line(200 * 1024)
+    assert throttle.take(0, no_check) == 20 * 1024
+    throttle.set_rate(10_000)
+    assert throttle.take(1, no_check) == LEAST_STEP_BYTES
+    throttle.set_rate(None)
+    assert throttle.take(1, no_check) is None
+
+
+def test_two_who_read_in_steps_share_the_line_fairly_at_every_moment() -> None:
+    throttle, clock, _ = a_line(200 * 1024)
+    arrived: list[tuple[float, int]] = []
+    steps = {reader: throttle.take(0, no_check) or 0 for reader in (0, 1)}
+    began_s = clock.monotonic()
+    while clock.monotonic() - began_s < 10:
+        for reader, step in steps.items():
+            arrived.append((clock.monotonic() - began_s, reader))
+            steps[reader] = throttle.take(step, no_check) or 0
+
+    assert set(steps.values()) == {20 * 1024}
+    times = [at_s for at_s, _ in arrived]
+    assert max(after - before for before, after in itertools.pairwise(times)) <= 0.1 + 1e-6
+    assert [sum(reader == each for _, reader in arrived) for each in (0, 1)] == [pytest.approx(50, abs=2)] * 2
+
+
+def test_another_rate_is_another_step_for_who_waited_under_the_old_one() -> None:
+    throttle, _, _ = a_line(1000)
+    assert throttle.take(100_000, lambda: throttle.set_rate(2_000_000)) == 200_000
 
 
 def test_who_waits_hears_within_a_slice_that_it_is_told_to_stop() -> None:
