@@ -8,7 +8,7 @@ from datetime import datetime
 
 from reconciler.core.action import Action
 from reconciler.core.digest import Digest
-from reconciler.core.directive import Directive
+from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.job import Code, Job, JobState, reason_of
 from reconciler.core.job_table import Happening, after, left_behind, may
 from reconciler.core.snapshot import RegistrySnapshot
@@ -20,6 +20,7 @@ from reconciler.plan.needs import Need
 
 INTERRUPTED = reason_of(Code.INTERRUPTED)
 _NOBODY_WORKS = "no process is at work; the next run goes on"
+_CONVERGED = "nothing to do when a process looked last"
 _OF_A_TRY = (ConditionType.RECONCILING, ConditionType.STALLED, ConditionType.FETCH_FAILED)
 """What is said of an object besides, because of how its last try ended."""
 
@@ -37,6 +38,7 @@ def as_left(snapshot: RegistrySnapshot, now: datetime, needed: Mapping[Digest, N
     if node is not None and _is_left(node, snapshot, decided):
         was_cut = any(job.is_interrupted for job in jobs.values())
         conditions = tuple(_node(c, conditions, was_cut=was_cut) if c is node else c for c in conditions)
+    conditions = tuple(_timed(c, conditions) if c.object == NODE else c for c in conditions)
     return replace(snapshot, jobs=jobs, conditions=conditions)
 
 
@@ -65,13 +67,14 @@ class _Decided:
         fetch, own = self._of_object.get(condition.object), self.holds.get(condition.object)
         if fetch is not None and fetch.blocked is not None and condition.reason != reason_of(Code.STORE_MISSING):
             return fetch.blocked.reason, fetch.blocked.message
-        if fetch is None and own is not None and _is_open(condition):
+        is_decisive = fetch is None or (own is not None and own.kind is DirectiveKind.SUSPEND)
+        if own is not None and is_decisive and _is_open(condition):
             return reason_of_hold(own) or condition.reason, told(own)
         return None
 
     def is_free(self, ref: str) -> bool:
         """Whether it is certain that nothing holds it: others may hold it by its digest, or with the whole node."""
-        return not self.holds or ref in self._of_object
+        return not self.holds or (ref in self._of_object and ref not in self.holds)
 
 
 def _is_open(condition: Condition) -> bool:
@@ -91,6 +94,8 @@ def _objects(conditions: tuple[Condition, ...], decided: _Decided, now: datetime
             continue
         is_ready = condition.type is ConditionType.READY
         shown = told_now.get(condition.object, condition) if is_ready else condition
+        if shown.status and is_ready and shown.reason in HELD_REASONS and shown.object not in decided.holds:
+            shown = replace(shown, reason="Converged", message=_CONVERGED)
         at = shown.next_attempt_at
         is_over = at is not None and (at <= now or condition.object in own_pace)
         yield replace(shown, next_attempt_at=None) if is_over else shown
@@ -111,14 +116,23 @@ def _interrupted(condition: Condition) -> Condition:
 def _is_left(node: Condition, snapshot: RegistrySnapshot, decided: _Decided) -> bool:
     """Whether what is said of the node is of work that nobody goes on with, or of a hold that has ended."""
     was_held = any(condition.reason in HELD_REASONS for condition in snapshot.conditions)
-    return node.reason == "Progressing" or (not decided.holds and node.reason == "Withheld" and was_held)
+    if node.reason == "Withheld":
+        return not decided.holds and was_held
+    return node.reason == "Progressing" or (node.reason in HELD_REASONS and NODE not in decided.holds)
 
 
 def _node(node: Condition, conditions: tuple[Condition, ...], *, was_cut: bool) -> Condition:
-    names = [f"{c.object} ({c.reason})" for c in conditions if _is_unready(c) and c is not node]
-    if was_cut or not names:
-        return _interrupted(node)
-    return replace(node, reason=NOT_READY, message=not_ready(names))
+    unready = [c for c in conditions if _is_unready(c) and c is not node]
+    names = [f"{c.object} ({c.reason})" for c in unready]
+    left = _interrupted(node) if was_cut or not names else replace(node, reason=NOT_READY, message=not_ready(names))
+    _, at, commit = node.message.rpartition(", at commit ")
+    return replace(left, message=f"{left.message}{at}{commit}" if at else left.message)
+
+
+def _timed(node: Condition, conditions: tuple[Condition, ...]) -> Condition:
+    """The node is tried next when the first of its objects is; what else it waits for, nobody wakes it for."""
+    times = (c.next_attempt_at for c in conditions if _is_unready(c) and c.object != NODE)
+    return replace(node, next_attempt_at=min((at for at in times if at is not None), default=None))
 
 
 def _is_unready(condition: Condition) -> bool:

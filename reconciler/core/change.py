@@ -119,6 +119,13 @@ class DropJob:
 
 
 @dataclass(frozen=True, slots=True)
+class GrantTime:
+    """The job of the digest, if there is one, has all of its time again."""
+
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class PutDirective:
     """The decision holds; one with the same kind and subject is replaced."""
 
@@ -184,6 +191,7 @@ Change = (
     | DropGeneration
     | PutJob
     | DropJob
+    | GrantTime
     | PutDirective
     | DropDirective
     | PutCondition

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -15,6 +16,9 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 # RFC 6052: where only IPv6 is spoken, every IPv4 host has its address below this prefix.
+
+_ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)").fullmatch
+# What resolvers take for an IPv4 address, such as 0x7f.1 (WHATWG URL, "ends in a number"); no name does.
 
 _TO_NAME = "if you trust that host, name it in egress.allow"
 
@@ -191,7 +195,11 @@ def refusal(policy: EgressPolicy, target: HostPort, *, exempt: HostPort | None =
     if policy.allow is not None and not any(rule.matches(target.host, target.port) for rule in policy.allow):
         reason = Reason.PORT if any(rule.names(target.host) for rule in policy.allow) else Reason.ALLOWLIST
         return Refusal(reason, f"{target} is not in egress.allow", _TO_NAME)
-    return _literal_refusal(policy, target) if is_address(target.host) else None
+    if is_address(target.host):
+        return _literal_refusal(policy, target)
+    if _ENDS_IN_NUMBER(target.host):
+        return Refusal(Reason.IP_LITERAL, f"{target.host} is an address that is not written as one, such as 192.0.2.1")
+    return None
 
 
 def _literal_refusal(policy: EgressPolicy, target: HostPort) -> Refusal | None:
@@ -200,7 +208,8 @@ def _literal_refusal(policy: EgressPolicy, target: HostPort) -> Refusal | None:
     if private is not None or policy.allow is not None or policy.allow_private:
         return private
     message = f"{target.host} is an address, not a name, and egress.allow does not name it"
-    return Refusal(Reason.IP_LITERAL, message, _TO_NAME)
+    hint = "if you trust that host, set egress.allow_private, or name every host that may be asked in egress.allow"
+    return Refusal(Reason.IP_LITERAL, message, hint)
 
 
 def address_refusal(

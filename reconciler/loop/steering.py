@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from reconciler.core.change import Change, DropDirective, PutDirective
+from reconciler.core.change import Change, DropDirective, GrantTime, PutDirective
 from reconciler.core.desired import DesiredState, Driver
 from reconciler.core.digest import Digest
 from reconciler.core.directive import Directive, DirectiveKind
@@ -143,7 +143,16 @@ def _resume(subject: str, view: View, operator: Operator) -> Decision:
     if not ends:
         return Decision(name, f"nothing changed: {name} is neither suspended, paused nor canceled")
     were = ", ".join(told(d) for d in ends)
-    return Decision(name, f"resumed {name} ({were})", tuple(DropDirective(d.kind, d.subject) for d in ends))
+    drops = (DropDirective(d.kind, d.subject) for d in ends)
+    return Decision(name, f"resumed {name} ({were})", (*drops, *_time_again(name, view)))
+
+
+def _time_again(name: str, view: View) -> Iterator[GrantTime]:
+    """What has used up its time has it again, also where no process ever saw it rest."""
+    digests = None if name == NODE else _download(name, view)
+    for digest, job in view.snapshot.jobs.items():
+        if job.spent_ms and (digests is None or digest in digests):
+            yield GrantTime(digest)
 
 
 def _resumable(subject: str, view: View, steered: list[Directive]) -> str:

@@ -148,7 +148,9 @@ def _refused(source: Source, egress: EgressPolicy, policy: PlanPolicy) -> Block 
         why = refusal(egress, host_port(source.url(policy.hub_url)), exempt=policy.endpoint)
     else:
         why = refusal(egress, host_port(source.url))
-    return None if why is None else Block("EgressDenied", Code.EGRESS_DENIED, f"{source.redacted}: {why.message}")
+    if why is None:
+        return None
+    return Block("EgressDenied", Code.EGRESS_DENIED, f"{source.redacted}: {why.message}", hint=why.hint)
 
 
 def _inside(path: str, roots: tuple[str, ...]) -> bool:

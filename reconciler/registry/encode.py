@@ -19,6 +19,7 @@ from reconciler.core.change import (
     DropGeneration,
     DropJob,
     ForgetBlob,
+    GrantTime,
     MarkBlob,
     OwnBlob,
     PutCondition,
@@ -67,6 +68,7 @@ _PUT_GENERATION = "INSERT OR REPLACE INTO view_generation VALUES (?, ?)"
 _DROP_GENERATION = "DELETE FROM view_generation WHERE id = ?"
 _PUT_JOB = "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DROP_JOB = "DELETE FROM job WHERE digest = ?"
+_GRANT_TIME = "UPDATE job SET spent_ms = 0, is_degraded = 0 WHERE digest = ?"
 _PUT_DIRECTIVE = "INSERT OR REPLACE INTO directive VALUES (?, ?, ?, ?, ?, ?)"
 _DROP_DIRECTIVE = "DELETE FROM directive WHERE kind = ? AND subject = ?"
 _PUT_CONDITION = "INSERT OR REPLACE INTO condition VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -134,7 +136,7 @@ def _prose(text: str) -> str:
 
 BlobChange = OwnBlob | VerifyBlob | UnverifyBlob | MarkBlob | UnmarkBlob | QuarantineBlob | ForgetBlob
 EntryChange = PutEntry | DropEntry | PutGeneration | DropGeneration
-WorkChange = PutJob | DropJob | PutDirective | DropDirective | PutCondition | DropConditions
+WorkChange = PutJob | DropJob | GrantTime | PutDirective | DropDirective | PutCondition | DropConditions
 
 
 def _statement(change: Change) -> tuple[str, Row]:
@@ -143,7 +145,7 @@ def _statement(change: Change) -> tuple[str, Row]:
             return _blob_statement(change)
         case PutEntry() | DropEntry() | PutGeneration() | DropGeneration():
             return _entry_statement(change)
-        case PutJob() | DropJob() | PutDirective() | DropDirective() | PutCondition() | DropConditions():
+        case PutJob() | DropJob() | GrantTime() | PutDirective() | DropDirective() | PutCondition() | DropConditions():
             return _work_statement(change)
         case AppendHistory(row):
             return _APPEND_HISTORY, _history_row(row)
@@ -189,6 +191,8 @@ def _work_statement(change: WorkChange) -> tuple[str, Row]:
             return _PUT_JOB, _job_row(job)
         case DropJob(digest):
             return _DROP_JOB, (digest,)
+        case GrantTime(digest):
+            return _GRANT_TIME, (digest,)
         case PutDirective(decided):
             row = (
                 decided.kind.value,

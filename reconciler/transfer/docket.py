@@ -202,6 +202,7 @@ class Docket:
             self.ended.add(record.digest)
             return True
 
+        record.left_bytes = 0
         is_news = row is not None or record.digest not in self._brought
         decision = decisions.already_there(record, row, self._clock.now())
         self._clerk.tell(decision.changes, self._telling.told(record, decision.events) if is_news else (), settled)
@@ -272,7 +273,8 @@ class Docket:
     def _unfinished(self, record: Record, outcome: Stopped | HostFull | Wait | Failed) -> None:
         if isinstance(outcome, Stopped) and self.stopping:
             record.stage = Stage.RESTING
-            self._telling.tell(record, (), (), _ignored)  # its row stays: the next process finds it interrupted
+            # In its state: the next process finds it interrupted, with the time that it has used up.
+            self._telling.tell(record, (PutJob(record.job),), (), _ignored)
         elif record.changed:
             self._follow(record)
         elif isinstance(outcome, Stopped):

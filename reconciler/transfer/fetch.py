@@ -164,6 +164,7 @@ class WebFetch:
         offset_bytes = download.received_bytes if download.resumable else 0
         order.report.started(download.total_bytes, offset_bytes)
         if download.phase is not Phase.CHECKING:
+            order.stop.check()  # what has no time left is told so, and not that it would take too long
             self._admit()
         if download.resumable:
             # Before the request: an origin does not wait for minutes while a long prefix is hashed.

@@ -157,7 +157,7 @@ def _may_begin_anew(row: Job) -> bool:
     Not one that has used up its time: who tries that again is a person, or a larger budget.
     """
     if row.state is JobState.ERROR:
-        return row.code is not Code.HARD_BUDGET
+        return row.code not in (Code.HARD_BUDGET, Code.ADMISSION_DENIED)
     return row.state in (JobState.PAUSED, JobState.CANCELED)
 
 

@@ -177,7 +177,7 @@ class Run:
 
     def turn_to(self, source: Source) -> None:
         """The source comes next. Network work is announced before its first request."""
-        self.source = source.redacted
+        self.source, self.waits = source.redacted, ""
         self.state = JobState.DOWNLOADING
         if not isinstance(source, LocalFile):
             self.announce()
@@ -237,7 +237,7 @@ class Run:
 
     def verifying(self) -> None:
         """Report: the digest is being checked. Of small files that is over before anybody could have watched it."""
-        self.state = JobState.VERIFYING
+        self.state, self.waits = JobState.VERIFYING, ""
         if self.done_bytes >= ANNOUNCE_BYTES:
             self._dispatcher.note(self, Happening.ALL_THERE, {"bytes": self.done_bytes, "downloaded": self.done_bytes})
 

@@ -35,8 +35,7 @@ class Telling:
             return events
         run = record.run
         spent_s = record.job.spent_ms / 1000 if run is None else run.spending.spent_s
-        known = record.left_bytes if run is None else run.left_bytes
-        blocks = self._blocks(spent_s, record.spec.size_bytes if known is None else known)
+        blocks = self._blocks(spent_s, record.left_bytes if run is None else run.left_bytes)
         return tuple(_with(event, blocks) for event in events) if blocks else events
 
 

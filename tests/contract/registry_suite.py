@@ -19,6 +19,7 @@ from reconciler.core.change import (
     DropGeneration,
     DropJob,
     ForgetBlob,
+    GrantTime,
     MarkBlob,
     OwnBlob,
     PutCondition,
@@ -246,6 +247,13 @@ class RegistryContract:
         bare = Job(A, JobKind.VERIFY, JobState.QUEUED, 0, T2)
         registry.commit(ChangeSet((PutJob(bare),)))
         assert registry.snapshot().jobs == {A: bare}
+
+    def test_a_job_that_is_granted_time_is_otherwise_as_it_was(self, registry: Registry) -> None:
+        spent = replace(job(), spent_ms=12_345, is_degraded=True)
+        registry.commit(ChangeSet((PutJob(spent),)))
+        assert registry.snapshot().jobs == {A: spent}
+        registry.commit(ChangeSet((GrantTime(A), GrantTime(B))))
+        assert registry.snapshot().jobs == {A: job()}
 
     def test_a_dropped_job_is_gone(self, registry: Registry) -> None:
         registry.commit(ChangeSet((PutJob(job()), DropJob(A), DropJob(B))))

@@ -17,6 +17,7 @@ from reconciler.core.change import (
     DropGeneration,
     DropJob,
     ForgetBlob,
+    GrantTime,
     MarkBlob,
     OwnBlob,
     PutCondition,
@@ -179,6 +180,9 @@ class MemoryRegistry:
                 self._jobs[job.digest] = job
             case DropJob(digest):
                 self._jobs.pop(digest, None)
+            case GrantTime(digest):
+                if digest in self._jobs:
+                    self._jobs[digest] = replace(self._jobs[digest], spent_ms=0, is_degraded=False)
             case PutDirective(directive):
                 self._directives[directive.kind, directive.subject] = directive
             case DropDirective(kind, subject):

@@ -140,3 +140,28 @@ def test_a_run_that_ended_by_itself_was_not_interrupted() -> None:
     assert told(node, failed, jobs=(resting,)).conditions[-1].message == "1 not ready: models/a (Http)"
     cut = replace(resting, state=JobState.DOWNLOADING)
     assert told(node, failed, jobs=(cut,)).conditions[-1].reason == "Interrupted"
+
+
+def test_an_object_that_is_suspended_stays_so_although_another_one_wants_its_bytes() -> None:
+    suspended = replace(PAUSE, kind=DirectiveKind.SUSPEND)
+    job = Job(digest("a"), JobKind.FETCH, JobState.DOWNLOADING, 1, NOW)
+    rows = (not_ready("models/a", "Suspended", "as it was"), not_ready("models/b", "Progressing", "Fetch"))
+    snapshot = told(*rows, jobs=(job,), directives=(suspended,), owners=("models/a", "models/b"))
+    assert [c.reason for c in snapshot.conditions] == ["Suspended", "Interrupted"]
+    assert snapshot.jobs[digest("a")].state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_node_that_was_resumed_is_not_suspended(ready: bool) -> None:
+    node = replace(not_ready("node", "Suspended", "suspended by kim, at commit abc"), status=ready)
+    (left,) = told(node).conditions
+    assert (left.status, left.reason) == (ready, "Converged" if ready else "Interrupted")
+    assert ready or left.message.endswith("; the next run goes on, at commit abc")
+
+
+def test_the_node_is_tried_next_when_one_of_its_objects_is() -> None:
+    soon = LATER + timedelta(hours=1)
+    node, asked = not_ready("node", "ObjectsNotReady", "2 not ready", soon), not_ready("models/a", "Http", "503", soon)
+    failed = of_try("models/a", ConditionType.FETCH_FAILED, "Http", soon)
+    assert told(asked, node).conditions[-1].next_attempt_at == soon
+    assert told(asked, failed, node).conditions[-1].next_attempt_at is None

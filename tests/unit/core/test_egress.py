@@ -195,6 +195,13 @@ def test_a_public_address_in_a_url_needs_to_be_named_or_all_addresses_allowed() 
     assert _refused(EgressPolicy(allow_private=True), url) is None
 
 
+@pytest.mark.parametrize("host", ["134744072", "8.8.2056", "0x08080808", "0x8.0x8.0x8.0X8", "127.1", "a.example.1"])
+@pytest.mark.parametrize("policy", [EgressPolicy(), EgressPolicy(allow_private=True)])
+def test_what_resolvers_take_for_an_address_is_none_of_the_names(host: str, policy: EgressPolicy) -> None:
+    assert "not written as one" in (_refused(policy, f"https://{host}/a") or "")
+    assert _refused(policy, f"https://{host}.example/a") is None
+
+
 def test_an_address_matches_however_it_is_written() -> None:
     assert _refused(_policy("[::1]", private=True), "https://[0:0:0:0:0:0:0:1]/a") is None
 
@@ -282,7 +289,11 @@ def test_every_resolved_address_must_be_public() -> None:
         (EgressPolicy(), "http://example.com/a", "if you trust that host, set egress.allow_http in the manifest"),
         (EgressPolicy(), "ftp://example.com/a", None),
         (EgressPolicy(), "https://10.0.0.1/a", "if you trust that host, set egress.allow_private in the manifest"),
-        (EgressPolicy(), "https://8.8.8.8/a", "if you trust that host, name it in egress.allow"),
+        (
+            EgressPolicy(),
+            "https://8.8.8.8/a",
+            "if you trust that host, set egress.allow_private, or name every host that may be asked in egress.allow",
+        ),
         (_policy("10.0.0.1"), "https://10.0.0.1/a", "if you trust that host, set egress.allow_private in the manifest"),
         (_policy("hf.co"), "https://example.com/a", "if you trust that host, name it in egress.allow"),
         (_policy("hf.co:8443"), "https://hf.co/a", "if you trust that host, name it in egress.allow"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.change import DropDirective, PutDirective
+from reconciler.core.change import DropDirective, GrantTime, PutDirective
 from reconciler.core.desired import DesiredState
 from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.errors import StalledError, UnsafePlanError
@@ -95,6 +95,16 @@ def test_to_resume_an_object_ends_all_that_holds_it() -> None:
     other = directive(DirectiveKind.PIN, "models/qwen2.5")
     decision = does(Deed.RESUME, "qwen2.5", view(*held, other))
     assert set(decision.changes) == {DropDirective(kind, "models/qwen2.5") for kind in kinds}
+
+
+@pytest.mark.parametrize("subject", ["qwen2.5", "node"])
+def test_what_is_resumed_has_all_of_its_time_again(subject: str) -> None:
+    name = "node" if subject == "node" else "models/qwen2.5"
+    spent = [replace(job(tag, JobState.ERROR), spent_ms=7) for tag in ("qwen2.5", "l1")]
+    held = directive(DirectiveKind.SUSPEND, name)
+    decision = does(Deed.RESUME, subject, view(held, *spent, job("sql")))
+    granted = {change.digest for change in decision.changes if isinstance(change, GrantTime)}
+    assert granted == {digest("qwen2.5")} | ({digest("l1")} if subject == "node" else set())
 
 
 def test_what_is_declared_no_more_can_be_resumed() -> None:

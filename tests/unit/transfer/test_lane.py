@@ -408,7 +408,7 @@ class TestMirrors:
         assert "verifying" not in node.statuses("models/b")
 
     def test_a_pause_between_two_tries_is_shown_until_something_comes(self, node: Node) -> None:
-        spec = node.fetch(ONE, A)
+        spec = node.fetch(ONE, A, B)
         shown: list[str] = []
 
         def pausing(_spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
@@ -417,12 +417,18 @@ class TestMirrors:
                 shown.extend(each.waits for each in node.lane.progress())
             report.progress(1, len(ONE))
             shown.extend(each.waits for each in node.lane.progress())
+            report.pausing(FetchError(Code.HTTP, "answered HTTP 503", transient=True), 9.0)
+            raise FetchError(Code.NOT_FOUND, "404")
+
+        def next_one(_spec: JobSpec, _stop: Stop, report: Report) -> Fetched:
+            shown.extend(each.waits for each in node.lane.progress())
             return node.origins.publish(spec, ONE, report)
 
         node.origins.then(A, pausing)
+        node.origins.then(B, next_one)
         node.lane.ensure((spec,))
         node.wait_woken(1)
-        assert shown == ["", "answered HTTP 503; asked again in 9s", ""]
+        assert shown == ["", "answered HTTP 503; asked again in 9s", "", ""]
 
     def test_bytes_that_are_fetched_again_are_told_of_and_shown(self, node: Node) -> None:
         spec = node.fetch(ONE, A)

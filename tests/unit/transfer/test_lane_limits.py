@@ -22,7 +22,7 @@ from reconciler.transfer.failure import FetchError
 from reconciler.transfer.outcome import Received
 from reconciler.transfer.report import Fetched, Report
 from reconciler.transfer.throughput import THROUGHPUT
-from reconciler.transfer.token import Stop
+from reconciler.transfer.token import Canceled, Stop
 from tests.patience import PATIENCE_S, until
 from tests.unit.transfer.lanes import RESERVE_BYTES, Node, web
 
@@ -51,6 +51,14 @@ def job_of(node: Node, spec: JobSpec) -> Job:
     job = node.job(spec.digest)
     assert job is not None
     return job
+
+
+def stop_is_asked(stop: Stop) -> bool:
+    try:
+        stop.check()
+    except Canceled:
+        return True
+    return False
 
 
 def _block(payload: Mapping[str, JsonValue], name: str) -> Mapping[str, JsonValue]:
@@ -259,7 +267,8 @@ class TestBudgets:
         assert [payload["status"] for payload in told] == ["queued", "admitted", "started", "degraded", "complete"]
         assert [_block(payload, "budget")["elapsed_ms"] for payload in told] == spent
         assert {_block(payload, "disk")["reserve"] for payload in told} == {RESERVE_BYTES}
-        assert _block(told[0], "disk")["need"] == len(ONE)
+        assert ["need" in _block(payload, "disk") for payload in told] == [False, True, True, True, True]
+        assert _block(told[-1], "disk")["need"] == 0
         assert all("budget" not in event.payload for event in node.told("models/b")), "nothing is downloaded"
 
     def test_a_new_process_gives_a_job_no_more_time_and_calls_it_degraded_no_more(self, node: Node) -> None:
@@ -281,6 +290,46 @@ class TestBudgets:
         node.lane.ensure((spec,))
         until(lambda: node.job(spec.digest) is None)
         assert node.statuses().count("degraded") == 1
+
+    def test_the_time_before_an_orderly_stop_counts(self, node: Node) -> None:
+        budgets = replace(FREE, hard_s=10)
+        spec = node.fetch(ONE, A)
+        began = threading.Event()
+
+        def until_stopped(_spec: JobSpec, stop: Stop, _report: Report) -> Fetched:
+            node.clock.advance(6)
+            began.set()
+            until(lambda: stop_is_asked(stop))
+            stop.check()
+            raise AssertionError
+
+        for _ in range(2):
+            node.lane.set_budgets(budgets)
+            node.origins.then(A, until_stopped)
+            node.lane.ensure((spec,))
+            assert began.wait(PATIENCE_S)
+            began.clear()
+            self.next_process(node, budgets)
+        assert job_of(node, spec).spent_ms == 12_000
+
+    def test_what_would_take_too_long_is_given_no_more_time_by_the_next_process(self, node: Node) -> None:
+        budgets = replace(FREE, hard_s=10)
+        spec = node.fetch(ONE, A)
+        node.lane.set_budgets(budgets)
+
+        def too_long(_spec: JobSpec, stop: Stop, _report: Report) -> Fetched:
+            node.clock.advance(9)
+            stop.check()
+            raise FetchError(Code.ADMISSION_DENIED, "would take too long", whole_job=True)
+
+        node.origins.then(A, too_long)
+        node.lane.ensure((spec,))
+        node.wait_woken(1)
+        self.next_process(node, budgets)
+        node.origins.then(A, checks_after(node, 2))
+        node.lane.ensure((spec,))
+        node.wait_woken(2)
+        assert job_of(node, spec).code is Code.HARD_BUDGET
 
     def test_a_person_who_resumes_it_gives_it_all_of_its_time_also_between_two_processes(self, node: Node) -> None:
         budgets = replace(FREE, hard_s=10)
