@@ -9,6 +9,7 @@ from reconciler.cli.rate import eta_s, format_eta, format_rate
 from reconciler.cli.render.text import printable
 from reconciler.cli.terminal import Terminal
 from reconciler.core.digest import Digest
+from reconciler.core.job import JobState
 from reconciler.core.quantity import format_size
 from reconciler.core.transfers import Progress
 
@@ -46,6 +47,8 @@ class ProgressLines:
         present = {job.spec.digest for job in running}
         self._shown = {digest: shown for digest, shown in self._shown.items() if digest in present}
         for job in running:
+            if job.state == JobState.ADMITTED:
+                continue  # it has not turned to a source yet: there is nothing to say of it
             label = labels.get(job.spec.digest, job.spec.digest.short)
             shown = self._shown.get(job.spec.digest)
             if shown is None or shown.state != job.state:

@@ -301,6 +301,15 @@ def test_what_ended_before_anybody_looked_is_told_all_the_same() -> None:
     assert err.getvalue().splitlines() == ["started over for models/all-minilm-l6-v2: https://a.example/x: has changed"]
 
 
+def test_a_job_that_has_turned_to_no_source_is_not_worth_a_line() -> None:
+    err = io.StringIO()
+    view = ProgressLines(Terminal(io.StringIO(), err))
+    view.update((replace(running(0), state="admitted"),), {}, 0.0)
+    assert err.getvalue() == ""
+    view.update((running(0),), {}, 0.1)
+    assert err.getvalue().startswith("downloading ")
+
+
 def test_a_download_that_starts_over_is_shown_growing_again() -> None:
     err = io.StringIO()
     view = ProgressLines(Terminal(io.StringIO(), err))
