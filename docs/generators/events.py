@@ -45,10 +45,10 @@ PAYLOADS: dict[Topic, tuple[str, dict[str, str]]] = {
             "total, percent": "of how many, and how much that is, 0 to 100; left out where the size is unknown",
             "url": "where from, redacted",
             "cached": "when complete: whether nothing had to be fetched",
-            "budget": "of downloads, with `RECONCILER_PROGRESS_BUDGET`: `{soft_ms, hard_ms, elapsed_ms, "
-            "soft_remaining_ms, hard_remaining_ms, state}`; what remains is below zero once it is over, and null "
-            "without a limit; `state` is `ok`, `soft_exceeded` or `hard_exceeded`",
-            "disk": "of downloads, with `RECONCILER_PROGRESS_DISK`: `{reserve, available, need}` in bytes; "
+            "budget": "of downloads, in all but what `cancel` itself says, with `RECONCILER_PROGRESS_BUDGET`: "
+            "`{soft_ms, hard_ms, elapsed_ms, soft_remaining_ms, hard_remaining_ms, state}`; what remains is below zero "
+            "once it is over, and null without a limit; `state` is `ok`, `soft_exceeded` or `hard_exceeded`",
+            "disk": "the same, with `RECONCILER_PROGRESS_DISK`: `{reserve, available, need}` in bytes; "
             "`available` is free space as last measured, or null; `need` is left out where the size is unknown",
         },
     ),

@@ -13,15 +13,22 @@ from reconciler.core.job import Code, Job, JobState, reason_of
 from reconciler.core.job_table import Happening, after, left_behind, may
 from reconciler.core.snapshot import RegistrySnapshot
 from reconciler.core.status import Condition, ConditionType
-from reconciler.plan import steps
 from reconciler.plan.conditions import NOT_READY, not_ready
-from reconciler.plan.holds import HELD_REASONS, NODE, held_state, holds_by_subject, reason_of_hold, told, withhold
+from reconciler.plan.holds import (
+    HELD_REASONS,
+    NODE,
+    held_state,
+    holds_by_subject,
+    reason_of_hold,
+    told,
+    withheld_fetches,
+)
 from reconciler.plan.needs import Need
 
 INTERRUPTED = reason_of(Code.INTERRUPTED)
 _NOBODY_WORKS = "no process is at work; the next run goes on"
 _CONVERGED = "nothing to do when a process looked last"
-_OF_A_TRY = (ConditionType.RECONCILING, ConditionType.STALLED, ConditionType.FETCH_FAILED)
+_OF_A_TRY = (ConditionType.STALLED, ConditionType.FETCH_FAILED)
 """What is said of an object besides, because of how its last try ended."""
 
 
@@ -49,8 +56,7 @@ class _Decided:
         self, jobs: Mapping[Digest, Job], needed: Mapping[Digest, Need], directives: tuple[Directive, ...]
     ) -> None:
         self.holds = holds_by_subject(directives)
-        fetches = (steps.fetch(need, 0) for need in needed.values() if need.digest in jobs)
-        self._fetches = {Digest(each.name): each for each in withhold(tuple(fetches), directives)}
+        self._fetches = withheld_fetches(jobs, needed, directives)
         self._of_object: dict[str, Action] = {}
         for fetch in sorted(self._fetches.values(), key=lambda each: each.blocked is not None):
             self._of_object |= dict.fromkeys(fetch.owners, fetch)

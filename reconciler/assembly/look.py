@@ -31,8 +31,7 @@ from reconciler.loop.revisions import last_desired
 from reconciler.loop.source import read_layers, real_paths
 from reconciler.manifest.load import load
 from reconciler.observe import NO_STORE, STORE_ID, store_status
-from reconciler.plan import steps
-from reconciler.plan.holds import withhold
+from reconciler.plan.holds import withheld_fetches
 from reconciler.plan.needs import Need, needs
 from reconciler.settings import Settings
 from reconciler.writer_lock import writer_of
@@ -50,17 +49,13 @@ def validate(settings: Settings, paths: tuple[str, ...]) -> tuple[tuple[Diagnost
 
 def read_registry(settings: Settings) -> RegistrySnapshot:
     """The registry as it is now, its jobs and conditions as they are told; takes no lock and writes nothing."""
+    is_at_work = writer_of(settings.state_dir) is not None  # first: of a process that has ended since, all is seen
     with open_registry(settings) as registry:
         snapshot = registry.snapshot()
-        now = SystemClock().now()
-        if _as_left(settings, snapshot, now) == snapshot or writer_of(settings.state_dir) is not None:
-            return snapshot
-        snapshot = registry.snapshot()  # a process may have ended, with all its jobs done, since the first
-    return _as_left(settings, snapshot, now)
-
-
-def _as_left(settings: Settings, snapshot: RegistrySnapshot, now: datetime) -> RegistrySnapshot:
-    return as_left(snapshot, now, read_needs(settings) if snapshot.directives and snapshot.jobs else {})
+    if is_at_work:
+        return snapshot
+    decides = snapshot.directives and snapshot.jobs
+    return as_left(snapshot, SystemClock().now(), read_needs(settings) if decides else {})
 
 
 def read_history(settings: Settings, limit: int) -> tuple[HistoryRow, ...]:
@@ -158,8 +153,8 @@ def _holds(
     jobs: Mapping[Digest, Job], needed: Mapping[Digest, Need], directives: tuple[Directive, ...]
 ) -> Mapping[Digest, str]:
     resting = (digest for digest, job in jobs.items() if job.state in (JobState.PAUSED, JobState.CANCELED))
-    fetches = tuple(steps.fetch(needed[digest], 0) for digest in resting if digest in needed)
-    return {Digest(a.name): a.blocked.message for a in withhold(fetches, directives) if a.blocked is not None}
+    fetches = withheld_fetches(resting, needed, directives)
+    return {digest: fetch.blocked.message for digest, fetch in fetches.items() if fetch.blocked is not None}
 
 
 def read_needs(settings: Settings) -> Mapping[Digest, Need]:

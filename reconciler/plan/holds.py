@@ -6,7 +6,7 @@ wrong, so that exit code 4 and the condition `Stalled` are not for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
 
@@ -16,6 +16,7 @@ from reconciler.core.directive import Directive, DirectiveKind
 from reconciler.core.job import Code, JobState
 from reconciler.core.observed import ObservedState
 from reconciler.plan import steps
+from reconciler.plan.needs import Need
 from reconciler.plan.opening import awaits_window
 
 NODE = "node"
@@ -67,6 +68,14 @@ def withhold(actions: tuple[Action, ...], directives: tuple[Directive, ...]) -> 
     if not holds.found:
         return actions
     return tuple(_withheld(action, holds) for action in actions)
+
+
+def withheld_fetches(
+    digests: Iterable[Digest], needed: Mapping[Digest, Need], directives: tuple[Directive, ...]
+) -> Mapping[Digest, Action]:
+    """The fetches of those digests that are needed, with those blocked that an operator told to rest."""
+    fetches = tuple(steps.fetch(needed[digest], 0) for digest in digests if digest in needed)
+    return {Digest(fetch.name): fetch for fetch in withhold(fetches, directives)}
 
 
 def canceled_parts(actions: tuple[Action, ...], observed: ObservedState) -> Iterator[Action]:
